@@ -1,0 +1,1 @@
+"""The checker: explores, proves, validates and replays the specification."""

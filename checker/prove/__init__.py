@@ -1,0 +1,1 @@
+"""Proofs: translates pure functions of the specification from their source to Z3."""

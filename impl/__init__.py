@@ -1,0 +1,1 @@
+"""The runtime: executes the specification over SQLite and TCP."""

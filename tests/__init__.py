@@ -1,0 +1,1 @@
+"""Tests: the second reader of the specification."""
