@@ -1,0 +1,254 @@
+"""Coordination of puts and gets by an owner of the key, and forwarding by everybody else.
+
+**put.** The coordinator mints one dot for the request onto the set it holds, stores that durably, and sends the whole
+set to the other owners. Its own copy and every distinct owner's acknowledgement count; at W the client is told. A
+request that this row already minted for mints nothing again: it is replicated and acknowledged like the first time.
+
+**get.** The coordinator asks all owners, itself included, and answers with everything that the first R of them know,
+merged. From then on every owner whose answer is staler than the merged set, late ones too, is sent that set.
+
+**forward.** A node that does not own the key hands the request once to the first owner. Whoever receives a forwarded
+request and does not own the key either refuses: two hops would mean that rings differ.
+
+A put that times out is *indefinite*: the dot exists, and may yet spread. A get that times out has simply failed.
+(Dynamo paper §4.5, §4.6; read repair §5, the state machine.)
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from spec.clock import Actor, Clock, Dot, covers
+from spec.events import CancelTimer, Effect, Reply, Send, SetTimer, StorageWrite, WriteDisk, WriteRow
+from spec.maps import FMap, FSet
+from spec.messages import (
+    Answer,
+    Failed,
+    Forward,
+    Forwarded,
+    Found,
+    Get,
+    Indefinite,
+    Operation,
+    Put,
+    Read,
+    Refused,
+    Result,
+    Stored,
+    Write,
+)
+from spec.quorum import is_read_quorum, is_write_quorum
+from spec.repair import fold_answers, repair_stale
+from spec.ring import owners_of
+from spec.rows import Disk, Minted, Row
+from spec.siblings import Version, add, context_of, is_context
+from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage
+from spec.types import Config, Key, Limits, NodeId, RequestId
+
+
+def others(node: Node, key: Key) -> tuple[NodeId, ...]:
+    """The owners of a key but this node."""
+    return tuple(owner for owner in owners_of(node.ring, key, node.config.n) if owner != node.name)
+
+
+def is_owner(node: Node, name: NodeId, key: Key) -> bool:
+    """Whether the named node is in the preference list of the key."""
+    return name in owners_of(node.ring, key, node.config.n)
+
+
+def answer(origin: NodeId | None, request: RequestId, result: Result) -> Effect:
+    """The result, to whoever asked: the client, or the node that forwarded."""
+    return Reply(request, result) if origin is None else Send(origin, Forwarded(request, result))
+
+
+def refuse(node: Node, origin: NodeId | None, request: RequestId, reason: str) -> Outcome:
+    """Turn a request down before anything changed."""
+    return Outcome(node, None, effects=(answer(origin, request, Refused(reason)),))
+
+
+# Admission.
+
+
+def size_problem(operation: Operation, limits: Limits) -> str:
+    """What is too large about an operation; empty if nothing is."""
+    if len(operation.key) > limits.key_bytes:
+        return f"the key is {len(operation.key)} bytes, the limit is {limits.key_bytes}"
+    if isinstance(operation, Put) and len(operation.value) > limits.value_bytes:
+        return f"the value is {len(operation.value)} bytes, the limit is {limits.value_bytes}"
+    return ""
+
+
+def accept(node: Node, storage: Storage, request: RequestId, operation: Operation, origin: NodeId | None) -> Outcome:
+    """Take on a new request: refuse it, coordinate it, or forward it."""
+    problem = size_problem(operation, node.config.limits)
+    if node.in_flight >= node.config.limits.requests_in_flight:
+        problem = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
+    if problem:
+        return refuse(node, origin, request, problem)
+    if is_owner(node, node.name, operation.key):
+        if isinstance(operation, Put):
+            return start_put(node, storage, request, operation, origin)
+        return start_get(node, storage, request, operation, origin)
+    if origin is not None:
+        return refuse(node, origin, request, f"node {node.name} does not own the key, nor should {origin} think so")
+    return forward(node, request, operation)
+
+
+# Forwarding.
+
+
+def timeout_ms(node: Node, operation: Operation) -> int:
+    """How long a request may take."""
+    return node.config.put_timeout_ms if isinstance(operation, Put) else node.config.get_timeout_ms
+
+
+def forward(node: Node, request: RequestId, operation: Operation) -> Outcome:
+    """Let the first owner coordinate, and wait for its result."""
+    coordinator = owners_of(node.ring, operation.key, node.config.n)[0]
+    return Outcome(
+        node,
+        ForwardInFlight(request, is_put=isinstance(operation, Put)),
+        effects=(Send(coordinator, Forward(request, operation)), SetTimer(request, timeout_ms(node, operation))),
+    )
+
+
+def forwarded(node: Node, request: Request | None, message: Forwarded) -> Outcome:
+    """The coordinator's result arrived: pass it on, unless the client was already told something."""
+    if not isinstance(request, ForwardInFlight):
+        return Outcome(node, request)
+    return Outcome(node, None, effects=(Reply(request.request, message.result), CancelTimer(request.request)))
+
+
+# Put.
+
+
+def minting_actor(node: NodeId, disk: Disk, row: Row) -> Actor:
+    """The actor under which a node mints for a row: the row's own, or the next to be born."""
+    return Actor(node, disk.incarnation, row.birth or disk.births + 1)
+
+
+def next_dot(actor: Actor, counter: int) -> Dot:
+    """The dot after `counter` writes of an actor."""
+    return Dot(actor, counter + 1)
+
+
+def may_mint(context: Clock, dot: Dot) -> bool:
+    """Whether a put with this context may be given this dot: nobody has seen a write that has not happened."""
+    return not covers(context, dot)
+
+
+def dot_minted_for(actor: Actor, row: Row, request: RequestId) -> Dot | None:
+    """The dot that a repeated request was given the first time."""
+    return next((Dot(actor, m.counter) for m in row.minted if m.request == request), None)
+
+
+def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row:
+    """The row after a put of a new version."""
+    counter = version.dot.counter
+    return Row(
+        siblings=add(row.siblings, version),
+        birth=version.dot.actor.birth,
+        counter=counter,
+        minted=(*row.minted, Minted(request, counter))[-remembered:],
+    )
+
+
+def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin: NodeId | None) -> Outcome:
+    """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
+    disk, row = storage.disk(), storage.row(put.key)
+    assert disk is not None, "a node that has started has a disk"
+    actor = minting_actor(node.name, disk, row)
+    dot = dot_minted_for(actor, row, request)
+    writes: tuple[StorageWrite, ...] = ()
+    if dot is None:
+        dot = next_dot(actor, row.counter)
+        if not may_mint(put.context, dot):
+            return refuse(node, origin, request, f"the context covers {dot}, a write that has not happened")
+        minted = mint(row, Version(dot, put.context, put.value), request, node.config.limits.remembered_requests)
+        limit = node.config.limits.siblings
+        if len(minted.siblings) > max(limit, len(row.siblings)):
+            return refuse(node, origin, request, f"the key has {limit} siblings; get it and put with the context")
+        writes = (WriteRow(put.key, minted),)
+        if row.birth == 0:
+            writes = (WriteDisk(replace(disk, births=actor.birth)), *writes)
+        row = minted
+    started = PutInFlight(request, put.key, origin, dot, acknowledged=FSet())
+    sends = tuple(Send(owner, Write(request, put.key, row.siblings)) for owner in others(node, put.key))
+    timer = SetTimer(request, node.config.put_timeout_ms)
+    own = acknowledge(node, started, node.name)
+    return replace(own, writes=writes, effects=(*sends, timer, *own.effects))
+
+
+def acknowledge(node: Node, request: PutInFlight, owner: NodeId) -> Outcome:
+    """One more owner holds the put durably; at W the client is told, and the request is over."""
+    acknowledged = request.acknowledged | FSet.of([owner])
+    if not is_write_quorum(acknowledged, node.config):
+        return Outcome(node, replace(request, acknowledged=acknowledged))
+    reply = answer(request.origin, request.request, Stored(request.dot))
+    return Outcome(node, None, effects=(reply, CancelTimer(request.request)))
+
+
+def written(node: Node, request: Request | None, source: NodeId) -> Outcome:
+    """An acknowledgement arrived; only owners count, and only for a put that still waits."""
+    if not isinstance(request, PutInFlight) or not is_owner(node, source, request.key):
+        return Outcome(node, request)
+    return acknowledge(node, request, source)
+
+
+# Get.
+
+
+def start_get(node: Node, storage: Storage, request: RequestId, get: Get, origin: NodeId | None) -> Outcome:
+    """Coordinate a get: ask the other owners, and count what this node holds as the first answer."""
+    started = GetInFlight(request, get.key, origin, answers=FMap(), answered=False)
+    sends = tuple(Send(owner, Read(request, get.key)) for owner in others(node, get.key))
+    timer = SetTimer(request, node.config.get_timeout_ms)
+    own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
+    return replace(own, effects=(*sends, timer, *own.effects))
+
+
+def collect(node: Node, storage: Storage, request: GetInFlight, owner: NodeId, message: Answer) -> Outcome:
+    """One more owner has answered: answer the client at R, and from then on repair whatever is stale."""
+    heard = replace(request, answers=request.answers.set(owner, message.siblings))
+    if not is_read_quorum(heard.answers.keys(), node.config):
+        return Outcome(node, heard)
+    merged = fold_answers(heard.answers)
+    effects: tuple[Effect, ...] = ()
+    if not request.answered:
+        context = context_of(merged)
+        assert is_context(context, merged), "the context covers exactly what is shown"
+        effects = (answer(request.origin, request.request, Found(merged, context)),)
+    repaired, writes, repairs = repair_stale(node, storage, replace(heard, answered=True), merged)
+    if len(repaired.answers) < node.config.n:
+        return Outcome(node, repaired, writes, (*effects, *repairs))
+    return Outcome(node, None, writes, (*effects, *repairs, CancelTimer(request.request)))
+
+
+def answered(node: Node, storage: Storage, request: Request | None, source: NodeId, message: Answer) -> Outcome:
+    """An owner's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
+    if not isinstance(request, GetInFlight) or not is_owner(node, source, request.key) or source in request.answers:
+        return Outcome(node, request)
+    return collect(node, storage, request, source, message)
+
+
+# Time.
+
+
+def time_out(node: Node, request: Request | None) -> Outcome:
+    """A request has taken too long: say what is known of it and let it go."""
+    if request is None or (isinstance(request, GetInFlight) and request.answered):
+        return Outcome(node, None)
+    origin = None if isinstance(request, ForwardInFlight) else request.origin
+    return Outcome(node, None, effects=(answer(origin, request.request, overdue(request, node.config)),))
+
+
+def overdue(request: Request, config: Config) -> Result:
+    """What is known of a request whose time is up: a put may have happened, a get has not."""
+    match request:
+        case PutInFlight():
+            return Indefinite(f"{len(request.acknowledged)} of {config.w} owners acknowledged in time")
+        case GetInFlight():
+            return Failed(f"{len(request.answers)} of {config.r} owners answered in time")
+        case ForwardInFlight():
+            reason = "the coordinator did not answer in time"
+            return Indefinite(reason) if request.is_put else Failed(reason)

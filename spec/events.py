@@ -1,0 +1,117 @@
+"""The contract between a node and whatever drives it: events in, writes and effects out.
+
+`step(node, request, storage, event)` is deterministic and total. The driver, be it the runtime over SQLite and TCP or
+the explorer over immutable values, owes it four things:
+
+1. the request in flight that `request_of(event)` names, or None, and after the step keeps what the outcome says;
+2. a storage view of committed state overlaid with all writes of earlier steps, committed or not;
+3. the outcome's writes are durable **before** any of its effects is released;
+4. a crash keeps what was committed and loses everything else: the node value, requests, timers, unreleased effects.
+
+Time never enters: a timer is an effect, its firing an event, and it may fire at any moment.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from spec.messages import Answer, Forward, Forwarded, Message, Operation, Result, Written
+from spec.rows import Disk, Row
+from spec.types import Key, NodeId, RequestId
+
+# Storage writes.
+
+
+class WriteDisk(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Replace what the node knows of itself."""
+
+    disk: Disk
+
+
+class WriteRow(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Replace the row of a key."""
+
+    key: Key
+    row: Row
+
+
+StorageWrite: TypeAlias = WriteDisk | WriteRow
+
+
+# Events.
+
+
+class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The node process came up. The first event of every run of a node."""
+
+    incarnation: str
+    """A fresh id, used only if the disk is new."""
+
+
+class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A client asks this node."""
+
+    request: RequestId
+    operation: Operation
+
+
+class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A message from another node arrived."""
+
+    source: NodeId
+    message: Message
+
+
+class Timeout(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The timer of a request fired."""
+
+    request: RequestId
+
+
+Event: TypeAlias = Start | Invoke | Deliver | Timeout
+
+
+# Effects.
+
+
+class Send(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Hand a message to the network; it may never arrive."""
+
+    target: NodeId
+    message: Message
+
+
+class Reply(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Tell the client that invoked the request; at most once per request."""
+
+    request: RequestId
+    result: Result
+
+
+class SetTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Deliver a `Timeout` for the request after this long, unless cancelled."""
+
+    request: RequestId
+    after_ms: int
+
+
+class CancelTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The request is over; its timeout has nothing to say any more."""
+
+    request: RequestId
+
+
+Effect: TypeAlias = Send | Reply | SetTimer | CancelTimer
+
+
+def request_of(event: Event) -> RequestId | None:
+    """Which request in flight the driver must hand to the step along with this event."""
+    if isinstance(event, Invoke | Timeout):
+        return event.request
+    if isinstance(event, Deliver):
+        message = event.message
+        if isinstance(message, Written | Answer | Forward | Forwarded):
+            return message.request
+    return None

@@ -1,0 +1,122 @@
+"""What nodes say to each other, and what clients ask and are told.
+
+Between nodes, messages may be lost, repeated, delayed and reordered; none relies on another having arrived. Sets of
+versions always travel whole. A request is named by its client, all the way: `request` is what ties an answer to the
+coordination that asked for it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from spec.clock import Clock, Dot
+from spec.siblings import Siblings
+from spec.types import Key, RequestId, Value
+
+
+class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Write a value over everything that the context covers."""
+
+    key: Key
+    value: Value
+    context: Clock
+    """From an earlier get of this key; nothing, for a blind put, which becomes a sibling of whatever there is."""
+
+
+class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Read the siblings of a key."""
+
+    key: Key
+
+
+Operation: TypeAlias = Put | Get
+
+
+class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The put succeeded: W owners hold it durably."""
+
+    dot: Dot
+    """The name the write was given."""
+
+
+class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The get succeeded: what R owners know of the key; no siblings where nothing is known."""
+
+    siblings: Siblings
+    context: Clock
+    """Covers exactly what is shown; a put that brings it back supersedes it."""
+
+
+class Indefinite(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The put may have been written, or may yet be."""
+
+    reason: str
+
+
+class Failed(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The operation had no effect and never will; for a get: too few owners answered in time."""
+
+    reason: str
+
+
+class Refused(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The request was turned down before anything changed: it, or the moment, exceeds a limit."""
+
+    reason: str
+
+
+Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused
+
+
+class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Coordinator to owner: merge this whole set, durably, and acknowledge."""
+
+    request: RequestId
+    key: Key
+    siblings: Siblings
+
+
+class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Owner to coordinator: the set sent for this request is durably merged here."""
+
+    request: RequestId
+
+
+class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Coordinator to owner: what do you hold of this key?"""
+
+    request: RequestId
+    key: Key
+
+
+class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Owner to coordinator: all that I hold of the key."""
+
+    request: RequestId
+    siblings: Siblings
+
+
+class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Reader to owner: your answer was stale, merge this whole set; not acknowledged."""
+
+    key: Key
+    siblings: Siblings
+
+
+class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node that does not own the key to one that does: coordinate this; never forwarded again."""
+
+    request: RequestId
+    operation: Operation
+
+
+class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The coordinator's result, back to the node that forwarded."""
+
+    request: RequestId
+    result: Result
+
+
+Message: TypeAlias = Write | Written | Read | Answer | Repair | Forward | Forwarded

@@ -1,0 +1,63 @@
+"""Repair: how replicas that missed a write get it after all.
+
+A replica stores what it is sent by merging it with what it holds, and acknowledges only what is durable. *Read repair*
+sends the merged set of a get to every owner whose answer was staler: after the reply, and for answers that come after
+it as well. (Dynamo paper §5.)
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from msgspec.structs import replace
+
+from spec.events import Effect, Send, StorageWrite, WriteRow
+from spec.maps import FMap
+from spec.messages import Answer, Read, Repair, Write, Written
+from spec.siblings import NO_VERSIONS, Siblings, merge
+from spec.state import GetInFlight, Node, Outcome, Request, Storage
+from spec.types import Key, NodeId
+
+
+def store(storage: Storage, key: Key, siblings: Siblings) -> tuple[StorageWrite, ...]:
+    """The write that merges a set into a row; none where the row knows it all."""
+    row = storage.row(key)
+    merged = merge(row.siblings, siblings)
+    return () if merged == row.siblings else (WriteRow(key, replace(row, siblings=merged)),)
+
+
+def replicate(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Write) -> Outcome:
+    """A coordinator sends a set: make it durable, then acknowledge."""
+    return Outcome(
+        node,
+        request,
+        store(storage, message.key, message.siblings),
+        (Send(source, Written(message.request)),),
+    )
+
+
+def read(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Read) -> Outcome:
+    """A coordinator asks: tell it the whole set."""
+    siblings = storage.row(message.key).siblings
+    return Outcome(node, request, effects=(Send(source, Answer(message.request, siblings)),))
+
+
+def repaired(node: Node, request: Request | None, storage: Storage, message: Repair) -> Outcome:
+    """A reader says that this node's answer was stale."""
+    return Outcome(node, request, store(storage, message.key, message.siblings))
+
+
+def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
+    """Everything that the owners who answered know."""
+    return reduce(merge, (siblings for _, siblings in answers.items()), NO_VERSIONS)
+
+
+def repair_stale(
+    node: Node, storage: Storage, request: GetInFlight, merged: Siblings
+) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
+    """Send the merged set to whoever answered less, and from then on take it to hold that set."""
+    stale = tuple(owner for owner, siblings in request.answers.items() if siblings != merged)
+    writes = store(storage, request.key, merged) if node.name in stale else ()
+    sends = tuple(Send(owner, Repair(request.key, merged)) for owner in stale if owner != node.name)
+    level = FMap(tuple((owner, merged) for owner in request.answers))
+    return replace(request, answers=level), writes, sends

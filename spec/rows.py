@@ -1,0 +1,47 @@
+"""Rows: what a node's disk holds.
+
+A row owns the numbering under which its node mints for the key. The actor is born, from a durable counter of the disk,
+when the row first mints, and its counter runs from 1 without a gap for as long as the row exists; both go with the
+row. So a node never continues a numbering that it has not held all along. (The amnesia and reused-actor bugs of Riak:
+basho/riak_kv 679, 1094 and 127.)
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from spec.siblings import NO_VERSIONS, Siblings
+from spec.types import RequestId
+
+
+class Minted(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+    """Which dot of the row's actor a request was given."""
+
+    request: RequestId
+    counter: Annotated[int, Meta(ge=1)]
+
+
+class Row(Struct, frozen=True, order=True, cache_hash=True):
+    """What a node holds durably for one key."""
+
+    siblings: Siblings = NO_VERSIONS
+    birth: Annotated[int, Meta(ge=0)] = 0
+    """The birth of the actor under which the node mints for this key; 0 before it first does."""
+    counter: Annotated[int, Meta(ge=0)] = 0
+    """How many dots that actor has minted."""
+    minted: tuple[Minted, ...] = ()
+    """The latest of them, oldest first, so that a repeated request mints no second dot."""
+
+
+NO_ROW = Row()
+
+
+class Disk(Struct, frozen=True, order=True, cache_hash=True):
+    """What a node holds durably about itself."""
+
+    incarnation: str
+    """The id that this disk was given when it was new."""
+    births: Annotated[int, Meta(ge=0)] = 0
+    """How many rows have been given an actor."""

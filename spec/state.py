@@ -1,0 +1,89 @@
+"""What a node is made of: what it holds durably, what it holds in memory, and what one step makes of them.
+
+Durable are the `Row` of each key and the node's `Disk`; everything else is lost in a crash. Requests in flight live
+outside the node value and are handed to their handler one at a time, so that a step costs what it touches and not what
+else is going on.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from spec.clock import Dot
+from spec.events import Effect, StorageWrite
+from spec.maps import FMap, FSet
+from spec.ring import Ring
+from spec.rows import Disk, Row
+from spec.siblings import Siblings
+from spec.types import Config, Key, NodeId, RequestId
+
+
+class Storage(Protocol):
+    """The read-only view that a step has of its node's storage."""
+
+    def disk(self) -> Disk | None:
+        """What the node knows of itself; None on a new disk."""
+        ...
+
+    def row(self, key: Key) -> Row:
+        """The row of a key; the empty row where there is none."""
+        ...
+
+
+class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A put that this node coordinates and has not answered."""
+
+    request: RequestId
+    key: Key
+    origin: NodeId | None
+    """The node that forwarded it and wants the result; None if the client asked here."""
+    dot: Dot
+    """The name it was given."""
+    acknowledged: FSet[NodeId]
+    """Owners that hold it durably; the coordinator itself included."""
+
+
+class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A get that this node coordinates; it outlives its reply, to repair what answers late."""
+
+    request: RequestId
+    key: Key
+    origin: NodeId | None
+    answers: FMap[NodeId, Siblings]
+    """What each owner that answered is known, or after a repair hoped, to hold."""
+    answered: bool
+    """Whether the client has its reply."""
+
+
+class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A client's request that another node coordinates for us."""
+
+    request: RequestId
+    is_put: bool
+
+
+Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
+
+
+class Node(Struct, frozen=True, cache_hash=True):
+    """What a node knows in memory besides its requests in flight."""
+
+    name: NodeId
+    config: Config
+    ring: Ring
+    started: bool = False
+    """Whether it has taken its start event; it takes nothing before."""
+    in_flight: int = 0
+    """How many requests it coordinates or forwards."""
+
+
+class Outcome(Struct, frozen=True):
+    """What a step decided. Nothing has happened yet: the driver commits the writes, then releases the effects."""
+
+    node: Node
+    request: Request | None
+    """The request in flight after the step; None if it is over, or there was none."""
+    writes: tuple[StorageWrite, ...] = ()
+    effects: tuple[Effect, ...] = ()

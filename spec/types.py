@@ -1,0 +1,102 @@
+"""Names, sizes and the configuration that every node of a store shares.
+
+A `Config` is checked when it is built or decoded, so that nothing downstream has to ask whether it makes sense. Every
+limit that a user can meet is here, with its default; what exceeds one is refused with a typed error before anything
+changed.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from msgspec import Struct
+
+NodeId = NewType("NodeId", str)
+"""The name of a node, unique in its cluster, stable across restarts."""
+
+Key = NewType("Key", bytes)
+Value = NewType("Value", bytes)
+
+ClientId = NewType("ClientId", str)
+"""The name of one client session; never reused."""
+
+MEBIBYTE = 1024 * 1024
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; one line that says what is wrong and what would be right."""
+
+
+def require(condition: bool, problem: str) -> None:
+    """Refuse a configuration unless the condition holds."""
+    if not condition:
+        raise ConfigError(problem)
+
+
+class RequestId(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+    """The name of one operation of one client. A retried put keeps its id; a retried get takes a new one."""
+
+    client: ClientId
+    operation: int
+    """Counts the client's operations from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.client}#{self.operation}"
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of anything there may be."""
+
+    key_bytes: int = 4096
+    value_bytes: int = MEBIBYTE
+    siblings: int = 16
+    """Versions of one key at which a coordinator refuses a further concurrent put. Merging never refuses."""
+    requests_in_flight: int = 4096
+    """Requests that one node coordinates or forwards at a time."""
+    remembered_requests: int = 32
+    """Request ids that a row remembers, so that a put retried at the same coordinator mints no second dot."""
+    frame_bytes: int = 64 * MEBIBYTE
+    """One message on the wire; holds a whole sibling set."""
+    queued_messages: int = 10_000
+    """Messages waiting for one peer; beyond it the oldest are lost, as a network loses them."""
+    batch_steps: int = 256
+    """Steps that share one commit."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that cannot work (ConfigError)."""
+        for name in self.__struct_fields__:
+            require(getattr(self, name) >= 1, f"limit {name} must be at least 1, not {getattr(self, name)}")
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all nodes of a store agree on."""
+
+    n: int = 3
+    """Replicas of each key."""
+    r: int = 2
+    """Answers that a get waits for."""
+    w: int = 2
+    """Durable acknowledgements that a put waits for."""
+    partitions: int = 256
+    """Q: equal arcs of the ring; a key belongs to one, a partition to its preference list."""
+    tokens: int = 64
+    """Positions on the ring of a node of weight 1."""
+    put_timeout_ms: int = 5_000
+    get_timeout_ms: int = 5_000
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        """Refuse a configuration that cannot work (ConfigError)."""
+        require(self.n >= 1, f"n must be at least 1, not {self.n}")
+        require(1 <= self.r <= self.n, f"r must be between 1 and n = {self.n}, not {self.r}")
+        require(1 <= self.w <= self.n, f"w must be between 1 and n = {self.n}, not {self.w}")
+        require(1 <= self.partitions <= 2**16, f"partitions must be between 1 and 65536, not {self.partitions}")
+        require(1 <= self.tokens <= 2**16, f"tokens must be between 1 and 65536, not {self.tokens}")
+        require(self.put_timeout_ms >= 1, f"put_timeout_ms must be at least 1, not {self.put_timeout_ms}")
+        require(self.get_timeout_ms >= 1, f"get_timeout_ms must be at least 1, not {self.get_timeout_ms}")
+        largest_set = self.n * self.limits.siblings * (self.limits.value_bytes + self.limits.key_bytes)
+        require(
+            self.limits.frame_bytes >= largest_set,
+            f"limit frame_bytes must hold a whole sibling set: at least n x siblings x (value_bytes + key_bytes) = "
+            f"{largest_set}, not {self.limits.frame_bytes}",
+        )
