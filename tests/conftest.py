@@ -3,7 +3,7 @@
 `ci` is derandomised, so that a change fails for what it changed and a rerun of CI says the same. That also means that
 it never finds anything new: `nightly` (`make nightly`) draws fresh seeds and many more examples, and prints how to
 repeat a failure. `desk` is what a developer gets: fresh examples, and failures kept in `.hypothesis/` until they pass.
-Choose one by `HYPOTHESIS_PROFILE` or `pytest --hypothesis-profile`. No profile has a deadline: tests never gate on time.
+Choose one by `HYPOTHESIS_PROFILE` or `pytest --hypothesis-profile`. None has a deadline: tests never gate on time.
 """
 
 import os
