@@ -1,0 +1,133 @@
+"""The runtime's core: events in, one batch at a time; effects out, once they may leave.
+
+`Runtime.execute` is what `spec.events` asks of a driver, and all of it. It takes a batch of events, executes
+`spec.node.step` on each in turn against the storage view, logs the steps if the run is recorded, commits everything in
+one transaction, and only then hands back the effects. Each effect comes with its stamp: the step that decided it, and
+its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs what it touches.
+
+It is synchronous, and knows nothing of sockets, clocks or threads: who calls it decides when, and what to do with the
+effects. The server collects events while a commit runs and passes them all to the next call (group commit).
+
+When the disk is full the batch never happened: node, requests and log are as before it. When any other error meets a
+commit, nobody knows what is durable; the runtime refuses to go on, and the node has to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from impl.errors import UserError
+from impl.recorder import Recorder, start_recording
+from impl.storage import DiskFull, Storage
+from spec.events import Effect, Event, Start, request_of
+from spec.node import step
+from spec.ring import Member, build_ring
+from spec.state import Node, Request
+from spec.trace import Stamp, Step
+from spec.types import Config, NodeId, RequestId
+
+EPOCH = "epoch"
+"""The fact that counts the runs of the node."""
+
+
+class Arrival(NamedTuple):
+    """An event, and for a delivered message the name it was sent under."""
+
+    event: Event
+    stamp: Stamp | None = None
+
+
+class Released(NamedTuple):
+    """An effect that may leave, and its name."""
+
+    stamp: Stamp
+    effect: Effect
+
+
+class Runtime:
+    """One run of one node, over an open storage."""
+
+    def __init__(
+        self, storage: Storage, name: NodeId, config: Config, members: tuple[Member, ...], *, record: bool
+    ) -> None:
+        """Raises ConfigError if the members and the configuration do not fit."""
+        self.storage = storage
+        self.node = Node(name, config, build_ring(members, config))
+        self.requests: dict[RequestId, Request] = {}
+        self.epoch = int(storage.meta(EPOCH) or b"0") + 1
+        self.seq = 0
+        self.batches = 0
+        self.after_commit: Callable[[], None] = lambda: None
+        """Called between the commit of a batch and the release of its effects; a place for tests to pull the plug."""
+        self._record = record
+        self._recorder: Recorder | None = None
+
+    @property
+    def replaced_recording(self) -> bool:
+        """Whether this run began a new recording in place of an older one."""
+        return self._recorder is not None and self._recorder.replaced
+
+    def start(self, incarnation: str) -> list[Released]:
+        """Begin this run of the node; the id is fresh and used if the disk is new. Raises StorageError."""
+        self.storage.set_meta(EPOCH, str(self.epoch).encode())
+        if self._record:
+            config, members = self.node.config, self.node.ring.members
+            self._recorder = start_recording(self.storage, self.node.name, config, members, self.epoch)
+        return self.execute([Arrival(Start(incarnation))])
+
+    def execute(self, batch: Sequence[Arrival]) -> list[Released]:
+        """Execute these events in order, make their writes durable, and return their effects, in order.
+
+        Raises DiskFull if the batch had no effect; StorageError if the node must stop.
+        """
+        before = self.node, self.seq
+        undo: dict[RequestId, Request | None] = {}
+        released: list[Released] = []
+        for arrival in batch:
+            self._step(arrival, undo, released)
+        try:
+            self.storage.commit()
+        except DiskFull:
+            self.node, self.seq = before
+            for request, was in undo.items():
+                self._keep(request, was)
+            if self._recorder:
+                self._recorder.rolled_back()
+            raise
+        self.batches += 1
+        if self._recorder:
+            self._recorder.committed()
+        self.after_commit()
+        return released
+
+    def _step(self, arrival: Arrival, undo: dict[RequestId, Request | None], released: list[Released]) -> None:
+        event = arrival.event
+        request_id = request_of(event)
+        request = self.requests.get(request_id) if request_id is not None else None
+        outcome = step(self.node, request, self.storage, event)
+        self.seq += 1
+        self.node = outcome.node
+        if request_id is not None:
+            undo.setdefault(request_id, request)
+            self._keep(request_id, outcome.request)
+        self.storage.write(outcome.writes)
+        name, epoch, seq = self.node.name, self.epoch, self.seq
+        if self._recorder:
+            self._recorder.record(Step(name, epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
+        for index, effect in enumerate(outcome.effects):
+            released.append(Released(Stamp(name, epoch, seq, index), effect))
+
+    def _keep(self, request_id: RequestId, request: Request | None) -> None:
+        if request is None:
+            self.requests.pop(request_id, None)
+        else:
+            self.requests[request_id] = request
+
+
+def check_members(members: Sequence[Member], config: Config) -> None:
+    """Refuse members and a configuration that do not fit (UserError)."""
+    try:
+        build_ring(tuple(members), config)
+    except ValueError as error:
+        raise UserError(str(error), status=2) from None

@@ -1,0 +1,260 @@
+"""A node's disk: one SQLite file, written by one connection on one thread.
+
+The specification decides in steps, and a step sees **committed state overlaid with the writes of steps that are not yet
+committed**. Here the overlay is two attributes: `write` puts values there, `row` and `disk` look there first, and
+`commit` makes all of it durable in one transaction (WAL, synchronous=FULL) or none. Many steps share a commit; who
+collects them is the runtime's business. A step costs the rows that it touches, whatever else the file holds.
+
+The file is opened with exclusive locking, before anything is looked at, so that a second process is refused: two
+writers on one WAL can corrupt it, and two nodes on one disk would mint the same dots. It bears an application id and
+its node's name, so that neither a foreign file nor another node's is taken for this node's disk.
+
+The schema is a list of migrations. A file that knows more of them than this program was written by a newer one and is
+refused; one that knows fewer is brought up to date in a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from sqlite_utils import Database, Migrations
+
+from impl.errors import UserError, one_line
+from spec.events import StorageWrite, WriteDisk
+from spec.rows import NO_ROW, Disk, Row
+from spec.types import Key, NodeId
+
+APPLICATION_ID = int.from_bytes(b"Ring")
+"""SQLite keeps it in the file's header; `file` and we recognise the file by it."""
+
+schema = Migrations("ringspec")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+_decode_disk = msgspec.msgpack.Decoder(Disk).decode
+
+
+@schema()
+def m001_rows_and_log(db: Database) -> None:
+    """A row per key, a few facts about the node, and the step log."""
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")
+    db.execute("CREATE TABLE rows (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT")
+    db.execute("CREATE TABLE log (line INTEGER PRIMARY KEY, entry BLOB NOT NULL, chain TEXT NOT NULL) STRICT")
+
+
+class StorageError(UserError):
+    """The disk cannot be used, or can no longer be trusted; the node must stop."""
+
+
+class DiskFull(StorageError):
+    """There was no room: nothing of the batch is durable, and everything before it is."""
+
+
+class Storage:
+    """The storage view of `spec.state`, over a data file; not safe for use from two threads at once."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Use `open_storage`."""
+        self.path = path
+        self._connection = connection
+        self._disk: Disk | None = None
+        self._new_disk: Disk | None = None
+        self._new_rows: dict[Key, Row] = {}
+        self._new_meta: dict[str, bytes] = {}
+        self._new_lines: list[tuple[bytes, str]] = []
+        found = self.meta("disk")
+        if found is not None:
+            self._disk = _decode_disk(found)
+
+    # The view that a step has.
+
+    def disk(self) -> Disk | None:
+        """What the node knows of itself; None on a new disk."""
+        return self._new_disk or self._disk
+
+    def row(self, key: Key) -> Row:
+        """The row of a key; the empty row where there is none. Raises StorageError if it cannot be read."""
+        row = self._new_rows.get(key)
+        if row is not None:
+            return row
+        try:
+            found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+            return NO_ROW if found is None else _decode_row(found[0])
+        except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
+            raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
+
+    # What the driver does.
+
+    def write(self, writes: Iterable[StorageWrite]) -> None:
+        """Let later steps see these writes; durable with the next commit."""
+        for write in writes:
+            if isinstance(write, WriteDisk):
+                self._new_disk = write.disk
+            else:
+                self._new_rows[write.key] = write.row
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Keep a fact about the node, with the next commit."""
+        self._new_meta[name] = value
+
+    def append(self, entry: bytes, chain: str) -> None:
+        """Add a line to the log, with the next commit."""
+        self._new_lines.append((entry, chain))
+
+    def commit(self) -> None:
+        """Make everything since the last commit durable, together.
+
+        Raises DiskFull when none of it is and the view is as it was then; StorageError when nobody knows.
+        """
+        if not (self._new_rows or self._new_lines or self._new_meta or self._new_disk):
+            return
+        db = self._connection
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            if self._new_disk is not None:
+                self._new_meta["disk"] = _encode(self._new_disk)
+            if self._new_meta:
+                db.executemany(
+                    "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    self._new_meta.items(),
+                )
+            if self._new_rows:
+                db.executemany(
+                    "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row",
+                    [(key, _encode(row)) for key, row in self._new_rows.items()],
+                )
+            if self._new_lines:
+                db.executemany("INSERT INTO log (entry, chain) VALUES (?, ?)", self._new_lines)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._give_up(error) from error
+        if self._new_disk is not None:
+            self._disk = self._new_disk
+        self._forget()
+
+    def _give_up(self, error: sqlite3.Error) -> StorageError:
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            full = False
+        self._forget()
+        if full:
+            return DiskFull(f"{self.path}: the disk is full")
+        return StorageError(f"{self.path}: a commit failed and its outcome is unknown: {one_line(error)}")
+
+    def _forget(self) -> None:
+        self._new_disk = None
+        self._new_rows, self._new_meta, self._new_lines = {}, {}, []
+
+    # Everything else.
+
+    def meta(self, name: str) -> bytes | None:
+        """A committed fact about the node."""
+        found = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def rows(self) -> Iterator[tuple[Key, Row]]:
+        """All committed rows, by increasing key."""
+        for key, row in self._connection.execute("SELECT key, row FROM rows ORDER BY key"):
+            yield Key(key), _decode_row(row)
+
+    def count_rows(self) -> int:
+        """How many keys have a committed row."""
+        return int(self._connection.execute("SELECT count(*) FROM rows").fetchone()[0])
+
+    def log(self) -> Iterator[tuple[bytes, str]]:
+        """The committed log: each entry, encoded, and its chain."""
+        yield from self._connection.execute("SELECT entry, chain FROM log ORDER BY line")
+
+    def last_chain(self) -> str | None:
+        """The chain of the last committed line; None of an empty log."""
+        found = self._connection.execute("SELECT chain FROM log ORDER BY line DESC LIMIT 1").fetchone()
+        return None if found is None else str(found[0])
+
+    def clear_log(self) -> None:
+        """Drop the log, at once."""
+        self._connection.execute("DELETE FROM log")
+
+    def limit_pages(self, pages: int) -> None:
+        """Pretend, for tests, that the disk has room for this many pages of 4 KiB."""
+        self._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is gone."""
+        self._connection.close()
+
+
+def open_storage(path: Path, node: NodeId | None = None) -> Storage:
+    """Open the data file of a node, or make one; with `node` None, open whichever node's it is, but make none.
+
+    Raises UserError, and changes nothing, if it is held by another process, unreadable, foreign, newer than this
+    program, or another node's.
+    """
+    if node is None and not path.is_file():
+        raise UserError(f"there is no data file {path}")
+    if path.is_dir():
+        raise UserError(f"data file {path} is a directory")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no directory {path.parent} for the data file {path.name}")
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise UserError(f"data file {path} cannot be opened: {one_line(error)}") from error
+    try:
+        prepare(connection, path, node)
+        return Storage(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise UserError(refusal(path, error)) from error
+    except (msgspec.DecodeError, ValueError) as error:
+        connection.close()
+        raise UserError(f"data file {path} is damaged: {one_line(error)}") from error
+    except UserError:
+        connection.close()
+        raise
+
+
+def refusal(path: Path, error: sqlite3.Error) -> str:
+    """Why SQLite would not open the file, in our words."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"data file {path} is in use by another process"
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path} is not a ringspec data file; name another, or a new one"
+    return f"data file {path} cannot be used: {one_line(error)}"
+
+
+def prepare(connection: sqlite3.Connection, path: Path, node: NodeId | None) -> None:
+    """Lock the file, make sure that it is ours, and bring its schema up to date, in that order."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN IMMEDIATE")
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("ROLLBACK")
+    is_new = application == 0 and tables == 0
+    if application != APPLICATION_ID and not (is_new and node is not None):
+        raise UserError(f"{path} is not a ringspec data file; name another, or a new one")
+    database = Database(connection)
+    done = {migration.name for migration in schema.applied(database)}
+    if not done <= all_migrations():
+        raise UserError(f"data file {path} was written by a newer version of ringspec; use that one")
+    if not is_new:
+        owner = connection.execute("SELECT value FROM meta WHERE name = 'node'").fetchone()
+        if node is not None and owner is not None and owner[0] != node.encode():
+            raise UserError(f"data file {path} belongs to node {owner[0].decode()}, not to {node}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    schema.apply(database)
+    if node is not None:
+        connection.execute("INSERT INTO meta VALUES ('node', ?) ON CONFLICT DO NOTHING", (node.encode(),))
+
+
+def all_migrations() -> set[str]:
+    """The names of the migrations that this program knows."""
+    return {migration.name for migration in schema.pending(Database(memory=True))}
