@@ -1,20 +1,22 @@
 """The explored machine: nodes, disks, a network, clients, and everything that can go wrong.
 
-A *scenario* says which nodes there are, what each client will do, whom it may ask, and how many faults may happen. From
-its initial state every interleaving is possible: any message may be delivered next, any timer may fire at any time, and
-each fault may strike whenever its budget allows.
+From a scenario's initial state every interleaving is possible: any message may be delivered next, any timer may fire at
+any time, and each fault may strike whenever its budget allows.
 
 Two simplifications cost nothing in meaning. A client's request reaches the node, and the reply the client, within the
 node's step (waiting at either end is waiting to be asked). And a node's step, its commit and the release of its effects
 are one action, unless the node crashes between commit and release: then any part of the effects may have left.
 
+Messages that can change nothing any more are taken out of the network after each action: see `spec.spent`.
+
 A server that crashes keeps its disk and loses all else; a client that waits for it learns that the connection broke.
-The machine decides nothing about the protocol: it hands events to `spec.node.step` and carries out what it says.
+The machine decides nothing about the protocol: `spec.world.advance` hands events to `spec.node.step`, and what that says
+is carried out here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from typing import TypeAlias
 
@@ -22,134 +24,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec import network as net
-from spec.clock import NOTHING, Clock, Dot
-from spec.events import (
-    CancelTimer,
-    Deliver,
-    Effect,
-    Event,
-    Invoke,
-    Reply,
-    Send,
-    SetTimer,
-    Start,
-    StorageWrite,
-    Timeout,
-    WriteDisk,
-    request_of,
-)
+from spec.clock import NOTHING, Dot
+from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import NOBODY, History, known_by, record
 from spec.maps import FMap, FSet
 from spec.messages import Forward, Found, Get, Indefinite, Operation, Put, Result, Stored
 from spec.network import Envelope, Network
-from spec.node import step
-from spec.ring import Member, build_ring
-from spec.rows import NO_ROW, Disk, Row
-from spec.state import Node, Outcome, Request, Storage
-from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
-
-StepFunction: TypeAlias = Callable[[Node, Request | None, Storage, Event], Outcome]
-"""`spec.node.step`, or the same with a memory."""
-
-# The scenario.
-
-
-class BlindPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The client writes without having read."""
-
-    key: Key
-
-
-class SeenPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The client writes with the context of its latest get."""
-
-    key: Key
-
-
-class Look(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The client reads."""
-
-    key: Key
-
-
-Task: TypeAlias = BlindPut | SeenPut | Look
-
-
-class Faults(Struct, frozen=True, order=True, cache_hash=True, kw_only=True):
-    """How often each thing may still go wrong. Timeouts are not faults: they may come at any time."""
-
-    drops: int = 0
-    duplicates: int = 0
-    crashes: int = 0
-    cuts: int = 0
-
-
-class Scenario(Struct, frozen=True, kw_only=True):
-    """A bounded world to explore."""
-
-    config: Config
-    members: tuple[Member, ...]
-    programs: tuple[tuple[Task, ...], ...]
-    """For each client, what it does, one after the other."""
-    contacts: tuple[NodeId, ...]
-    """Whom clients may ask."""
-    faults: Faults = Faults()
-
-
-# The state.
-
-
-class Memory(Struct, frozen=True, cache_hash=True):
-    """A disk as an immutable value: the explorer's `Storage`."""
-
-    about: Disk | None = None
-    table: FMap[Key, Row] = FMap()
-
-    def disk(self) -> Disk | None:
-        """What the node knows of itself."""
-        return self.about
-
-    def row(self, key: Key) -> Row:
-        """The row of a key."""
-        return self.table.get(key) or NO_ROW
-
-
-class Server(Struct, frozen=True, cache_hash=True):
-    """A node and its disk."""
-
-    node: Node
-    """Not started while it is down."""
-    requests: FMap[RequestId, Request]
-    timers: FSet[RequestId]
-    """Requests whose timeout may fire."""
-    disk: Memory
-
-
-class Client(Struct, frozen=True, order=True, cache_hash=True):
-    """A client between and during its operations."""
-
-    done: int = 0
-    """How many of its operations are over."""
-    waits_for: NodeId | None = None
-    context: Clock = NOTHING
-    """From its latest get, if that succeeded."""
-    seen: FSet[Dot] = FSet()
-    """Ghost: the writes that its latest get showed it, and their past."""
-    owed: FSet[Dot] = FSet()
-    """Ghost, during a get: the writes acknowledged before it began."""
-    missed: FSet[Dot] = FSet()
-    """Ghost: those of them that the get did not know."""
-
-
-class State(Struct, frozen=True, cache_hash=True):
-    """Everything there is."""
-
-    servers: FMap[NodeId, Server]
-    clients: tuple[Client, ...]
-    network: Network
-    faults: Faults
-    history: History
-
+from spec.ring import build_ring
+from spec.spent import settle
+from spec.state import Node
+from spec.types import NodeId, RequestId, Value
+from spec.world import (
+    AdvanceFunction,
+    Client,
+    Look,
+    Memory,
+    Scenario,
+    SeenPut,
+    Server,
+    State,
+    advance,
+    client_id,
+)
 
 # Actions.
 
@@ -223,24 +119,19 @@ Action: TypeAlias = NodeAction | Drop | Duplicate | Crash | CrashAfterCommit | R
 # Beginning.
 
 
-def client_id(index: int) -> ClientId:
-    """The name of a client of a scenario."""
-    return ClientId(f"client{index + 1}")
-
-
-def initial(scenario: Scenario, stepped: StepFunction = step) -> State:
+def initial(scenario: Scenario, advanced: AdvanceFunction = advance) -> State:
     """All nodes have started on new disks; nobody has asked for anything."""
     ring = build_ring(scenario.members, scenario.config)
-    names = sorted(member.name for member in scenario.members)
-    servers = FMap.of({name: boot(Node(name, scenario.config, ring), Memory(), stepped) for name in names})
+    down = (Server(Node(m.name, scenario.config, ring), FMap(), FSet(), Memory()) for m in scenario.members)
+    servers = FMap.of({server.node.name: boot(server, advanced) for server in down})
     return State(servers, tuple(Client() for _ in scenario.programs), Network(), scenario.faults, History())
 
 
-def boot(node: Node, disk: Memory, stepped: StepFunction) -> Server:
-    """A server whose node has just come up on this disk."""
-    outcome = stepped(node, None, disk, Start(incarnation=f"disk-{node.name}"))
-    assert not outcome.effects, "a node says nothing before it is asked"
-    return Server(outcome.node, FMap(), FSet(), write(disk, outcome.writes))
+def boot(server: Server, advanced: AdvanceFunction) -> Server:
+    """A server whose process has just come up."""
+    started = advanced(server, Start(incarnation=f"disk-{server.node.name}"))
+    assert not started.leaving, "a node says nothing before it is asked"
+    return started.server
 
 
 # What can happen.
@@ -295,59 +186,83 @@ def is_final(scenario: Scenario, state: State) -> bool:
     return all(client.done == len(scenario.programs[i]) for i, client in enumerate(state.clients))
 
 
-def transitions(scenario: Scenario, state: State, stepped: StepFunction = step) -> Iterator[tuple[Action, State]]:
+def transitions(
+    scenario: Scenario, state: State, advanced: AdvanceFunction = advance
+) -> Iterator[tuple[Action, State]]:
     """Everything that can happen next, and what comes of it."""
     for action in actions(scenario, state):
-        yield action, apply(scenario, state, action, stepped)
+        yield action, apply(scenario, state, action, advanced)
     if state.faults.crashes:
-        for action in crashes_after_commit(scenario, state, stepped):
-            yield action, apply(scenario, state, action, stepped)
+        for action in crashes_after_commit(scenario, state, advanced):
+            yield action, apply(scenario, state, action, advanced)
 
 
-def crashes_after_commit(scenario: Scenario, state: State, stepped: StepFunction) -> Iterator[CrashAfterCommit]:
+def crashes_after_commit(scenario: Scenario, state: State, advanced: AdvanceFunction) -> Iterator[CrashAfterCommit]:
     """Every crash in the middle of a step, with every proper part of its effects released."""
     for during in node_actions(scenario, state):
         name, event = event_of(scenario, state, during)
-        outcome = take_step(state.servers[name], event, stepped)
-        leaving = [i for i, effect in enumerate(outcome.effects) if isinstance(effect, Send | Reply)]
+        leaving = advanced(state.servers[name], event).leaving
         for size in range(len(leaving)):
-            for released in combinations(leaving, size):
+            for released in combinations(range(len(leaving)), size):
                 yield CrashAfterCommit(during, released)
 
 
 # What comes of it.
 
 
-def apply(scenario: Scenario, state: State, action: Action, stepped: StepFunction = step) -> State:
+def apply(scenario: Scenario, state: State, action: Action, advanced: AdvanceFunction = advance) -> State:
     """The state after an action that is possible in this one."""
-    faults = state.faults
+    after = perform(scenario, state, action, advanced)
+    return after if scenario.keep_spent else settle(state, after, advanced)
+
+
+def perform(scenario: Scenario, state: State, action: Action, advanced: AdvanceFunction) -> State:
+    """The state after an action, spent messages included."""
+    faults, network = state.faults, state.network
     match action:
         case Ask() | Arrive() | Expire():
-            name, event = event_of(scenario, state, action)
-            outcome = take_step(state.servers[name], event, stepped)
-            return release(commit(prepare(state, action, event), name, event, outcome), name, outcome.effects)
+            return take_step(scenario, state, action, advanced, released=None)
         case CrashAfterCommit():
-            name, event = event_of(scenario, state, action.during)
-            outcome = take_step(state.servers[name], event, stepped)
-            committed = commit(prepare(state, action.during, event), name, event, outcome)
-            left = tuple(outcome.effects[i] for i in action.released)
-            return crash(release(committed, name, left), name)
+            stepped = take_step(scenario, state, action.during, advanced, action.released)
+            return crash(stepped, event_of(scenario, state, action.during)[0])
         case Drop():
-            dropped = net.take(state.network, action.envelope)
+            dropped = net.take(network, action.envelope)
             return replace(state, network=dropped, faults=replace(faults, drops=faults.drops - 1))
         case Duplicate():
-            doubled = net.duplicate(state.network, action.envelope)
+            doubled = net.duplicate(network, action.envelope)
             return replace(state, network=doubled, faults=replace(faults, duplicates=faults.duplicates - 1))
         case Crash():
             return crash(state, action.node)
         case Restart():
-            down = state.servers[action.node]
-            return replace(state, servers=state.servers.set(action.node, boot(down.node, down.disk, stepped)))
+            up = boot(state.servers[action.node], advanced)
+            return replace(state, servers=state.servers.set(action.node, up))
         case Cut():
-            parted = net.cut(state.network, action.side)
-            return replace(state, network=parted, faults=replace(faults, cuts=faults.cuts - 1))
+            return replace(state, network=net.cut(network, action.side), faults=replace(faults, cuts=faults.cuts - 1))
         case Heal():
-            return replace(state, network=net.heal(state.network))
+            return replace(state, network=net.heal(network))
+
+
+def take_step(
+    scenario: Scenario,
+    state: State,
+    action: NodeAction,
+    advanced: AdvanceFunction,
+    released: tuple[int, ...] | None,
+) -> State:
+    """A node takes a step and commits; of what it has to say, the `released` places leave it, or all of them."""
+    name, event = event_of(scenario, state, action)
+    if isinstance(event, Invoke):
+        assert isinstance(action, Ask), "only clients invoke"
+        state = ask(state, action, event)
+    network = net.take(state.network, action.envelope) if isinstance(action, Arrive) else state.network
+    outcome = advanced(state.servers[name], event)
+    history = state.history
+    for siblings in outcome.stored:
+        history = record(history, minting_request(event), siblings)
+    servers = state.servers.set(name, outcome.server)
+    stepped = State(servers, state.clients, network, state.faults, history)
+    leaving = outcome.leaving if released is None else tuple(outcome.leaving[i] for i in released)
+    return release(stepped, leaving)
 
 
 def event_of(scenario: Scenario, state: State, action: NodeAction) -> tuple[NodeId, Event]:
@@ -367,53 +282,27 @@ def operation_of(scenario: Scenario, state: State, index: int, request: RequestI
     client = state.clients[index]
     task = scenario.programs[index][client.done]
     if isinstance(task, Look):
-        return Get(task.key)
+        return Get(scenario.key)
     context = client.context if isinstance(task, SeenPut) else NOTHING
-    return Put(task.key, Value(str(request).encode()), context)
+    return Put(scenario.key, Value(str(request).encode()), context)
 
 
-def prepare(state: State, action: NodeAction, event: Event) -> State:
-    """What changes outside the node before it takes its step."""
-    if isinstance(action, Arrive):
-        return replace(state, network=net.take(state.network, action.envelope))
-    if isinstance(action, Expire):
-        server = state.servers[action.node]
-        fired = replace(server, timers=server.timers - FSet((action.request,)))
-        return replace(state, servers=state.servers.set(action.node, fired))
-    assert isinstance(event, Invoke)
+def ask(state: State, action: Ask, event: Invoke) -> State:
+    """A client is about to put its next operation to a node."""
     client, history = state.clients[action.client], state.history
     if isinstance(event.operation, Put):
         seen = client.seen if event.operation.context != NOTHING else FSet[Dot]()
-        history = replace(history, shown=history.shown.set(event.request, seen))
+        history = History(history.shown.set(event.request, seen), history.created, history.acknowledged)
         asking = Client(done=client.done, waits_for=action.node)
     else:
         asking = Client(done=client.done, waits_for=action.node, owed=history.acknowledged)
-    return replace(state, clients=put_client(state.clients, action.client, asking), history=history)
+    clients = put_client(state.clients, action.client, asking)
+    return State(state.servers, clients, state.network, state.faults, history)
 
 
 def put_client(clients: tuple[Client, ...], index: int, client: Client) -> tuple[Client, ...]:
     """The clients with one replaced."""
     return (*clients[:index], client, *clients[index + 1 :])
-
-
-def take_step(server: Server, event: Event, stepped: StepFunction) -> Outcome:
-    """Let the node decide."""
-    name = request_of(event)
-    return stepped(server.node, None if name is None else server.requests.get(name), server.disk, event)
-
-
-def commit(state: State, name: NodeId, event: Event, outcome: Outcome) -> State:
-    """Make the writes of a step durable and keep what the node is to remember."""
-    server, request = state.servers[name], request_of(event)
-    requests = server.requests
-    if request is not None:
-        requests = requests.remove(request) if outcome.request is None else requests.set(request, outcome.request)
-    history = state.history
-    for written in outcome.writes:
-        if not isinstance(written, WriteDisk):
-            history = record(history, minting_request(event), written.row.siblings)
-    after = Server(outcome.node, requests, server.timers, write(server.disk, outcome.writes))
-    return replace(state, servers=state.servers.set(name, after), history=history)
 
 
 def minting_request(event: Event) -> RequestId:
@@ -424,32 +313,15 @@ def minting_request(event: Event) -> RequestId:
     return NOBODY
 
 
-def write(disk: Memory, writes: tuple[StorageWrite, ...]) -> Memory:
-    """The disk after these writes."""
-    about, table = disk.about, disk.table
-    for written in writes:
-        if isinstance(written, WriteDisk):
-            about = written.disk
-        else:
-            table = table.set(written.key, written.row)
-    return Memory(about, table) if writes else disk
-
-
-def release(state: State, name: NodeId, effects: tuple[Effect, ...]) -> State:
-    """Carry out the effects of a committed step."""
-    sent: list[Envelope] = []
-    for effect in effects:
-        match effect:
-            case Send():
-                sent.append(Envelope(name, effect.target, effect.message))
-            case Reply():
-                state = tell(state, effect.request, effect.result)
-            case SetTimer() | CancelTimer():
-                server = state.servers[name]
-                one = FSet((effect.request,))
-                timers = server.timers | one if isinstance(effect, SetTimer) else server.timers - one
-                state = replace(state, servers=state.servers.set(name, replace(server, timers=timers)))
-    return replace(state, network=net.send(state.network, tuple(sent))) if sent else state
+def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
+    """Let what a committed step says reach the network and the clients."""
+    if not leaving:
+        return state
+    for said in leaving:
+        if isinstance(said, Reply):
+            state = tell(state, said.request, said.result)
+    sent = tuple(said for said in leaving if isinstance(said, Envelope))
+    return replace(state, network=net.send(state.network, sent)) if sent else state
 
 
 def tell(state: State, request: RequestId, result: Result) -> State:

@@ -1,0 +1,330 @@
+"""What the store promises, as named predicates over the explored machine.
+
+A safety property is a function from a state, or from a transition (before, action, after), to None where it holds and
+otherwise to one line that says which clause failed, and on what. Each has a *sometimes* twin that shows that the check
+has something to bite on: it must be met by some state or transition of every model that claims the property.
+
+Properties judge by `spec.history`, by what clients were really shown, never by the clocks they check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from spec.clock import covers, show_clock
+from spec.cluster import Action
+from spec.history import NOBODY, known_by
+from spec.maps import FSet
+from spec.messages import Answer, Forwarded, Found, Repair, Write
+from spec.ring import owners_of
+from spec.siblings import Siblings, is_antichain, merge, supersedes
+from spec.state import GetInFlight
+from spec.types import Key, NodeId
+from spec.world import State
+
+StateCheck: TypeAlias = Callable[[State], str | None]
+TransitionCheck: TypeAlias = Callable[[State, Action, State], str | None]
+StateWitness: TypeAlias = Callable[[State], bool]
+TransitionWitness: TypeAlias = Callable[[State, Action, State], bool]
+
+
+# Views of a state.
+
+
+def replicas(state: State) -> Iterator[tuple[NodeId, Key, Siblings]]:
+    """Every set that a disk holds."""
+    for name, server in state.servers.items():
+        for key, row in server.disk.table.items():
+            yield name, key, row.siblings
+
+
+def carried(state: State) -> Iterator[tuple[str, Siblings]]:
+    """Every set of versions anywhere but on a disk, and where it is."""
+    for envelope in state.network.in_flight:
+        message = envelope.message
+        where = f"a message from {envelope.source} to {envelope.target}"
+        if isinstance(message, Write | Answer | Repair):
+            yield where, message.siblings
+        elif isinstance(message, Forwarded) and isinstance(message.result, Found):
+            yield where, message.result.siblings
+    for name, server in state.servers.items():
+        for _, request in server.requests.items():
+            if isinstance(request, GetInFlight):
+                for owner, siblings in request.answers.items():
+                    yield f"the answer of {owner} at {name}", siblings
+
+
+# dot-uniqueness.
+
+
+def dot_uniqueness(state: State) -> str | None:
+    """A dot names at most one version, for ever."""
+    created = [c.version for c in state.history.created]
+    for a, b in pairwise(created):  # sorted, so equal dots are neighbours
+        if a.dot == b.dot:
+            return f"the dot {a.dot} names two versions: {a!s} = {a.value!r} and {b!s} = {b.value!r}"
+    return None
+
+
+def two_dots_exist(state: State) -> bool:
+    """Two writes were given dots."""
+    return len(state.history.created) >= 2
+
+
+# no-lost-write.
+
+
+def no_lost_write(state: State) -> str | None:
+    """An acknowledged put is held by a disk, or a version is whose writer was shown it, directly or through others."""
+    acknowledged = state.history.acknowledged
+    if not acknowledged:
+        return None
+    for _, _, siblings in replicas(state):
+        acknowledged = acknowledged - known_by(state.history, siblings)
+    if acknowledged:
+        dots = ", ".join(map(str, acknowledged))
+        return f"{dots} was acknowledged; no disk holds it or a version whose writer had seen it"
+    return None
+
+
+def an_acknowledged_write_is_missing_somewhere(state: State) -> bool:
+    """A disk that holds the key does not know an acknowledged write, or holds nothing at all."""
+    sets = [siblings for _, _, siblings in replicas(state)]
+    short = len(sets) < len(state.servers)
+    return any(short or dot not in known_by(state.history, s) for dot in state.history.acknowledged for s in sets)
+
+
+# exact-discard.
+
+
+def exact_discard(before: State, _action: Action, after: State) -> str | None:
+    """A put removes exactly the siblings that its context covers."""
+    if after.history.created is before.history.created:
+        return None
+    for created in after.history.created - before.history.created:
+        version = created.version
+        for name, key, siblings in replicas(after):
+            if version not in siblings:
+                continue
+            held = before.servers[name].disk.row(key).siblings
+            kept = FSet.of(v for v in held if v in siblings)
+            right = FSet.of(v for v in held if v.dot not in created.seen)
+            if kept != right:
+                return (
+                    f"{name} put {version} onto {show_set(held)} and kept {show_set(kept)}; its writer had been shown "
+                    f"{', '.join(map(str, created.seen)) or 'nothing'}"
+                )
+    return None
+
+
+def a_put_leaves_a_sibling(before: State, _action: Action, after: State) -> bool:
+    """A disk comes to hold two versions side by side."""
+    return any(
+        len(siblings) > 1 and siblings != before.servers[name].disk.row(key).siblings
+        for name, key, siblings in replicas(after)
+    )
+
+
+# only-maximal.
+
+
+def only_maximal(state: State) -> str | None:
+    """No set of versions, held, sent or shown, contains two of which one supersedes the other."""
+    for name, _, siblings in replicas(state):
+        if len(siblings) > 1 and not is_antichain(siblings):
+            return f"{name} holds {show_set(siblings)}: {beaten(siblings)}"
+    for where, siblings in carried(state):
+        if len(siblings) > 1 and not is_antichain(siblings):
+            return f"{where} carries {show_set(siblings)}: {beaten(siblings)}"
+    return None
+
+
+def beaten(siblings: Siblings) -> str:
+    """Which version of a set supersedes which."""
+    u, v = next((u, v) for u in siblings for v in siblings if supersedes(u, v))
+    return f"{u} supersedes {v}"
+
+
+def siblings_exist(state: State) -> bool:
+    """Some disk holds two concurrent versions."""
+    return any(len(siblings) > 1 for _, _, siblings in replicas(state))
+
+
+# one-dot-per-request.
+
+
+def one_dot_per_request(state: State) -> str | None:
+    """A node mints at most one dot per put, and none for anything else."""
+    minted = [(c.request, c.version.dot.actor.node) for c in state.history.created]
+    for i, (request, node) in enumerate(minted):
+        if request == NOBODY:
+            return f"{state.history.created.items[i].version} came to be at {node} without a put"
+        if (request, node) in minted[:i]:
+            return f"{node} minted two dots for {request}"
+    return None
+
+
+def a_put_minted(state: State) -> bool:
+    """A put was given a dot."""
+    return len(state.history.created) > 0
+
+
+# quorum-meaning.
+
+
+def put_quorum(state: State) -> str | None:
+    """At least W owners durably hold every acknowledged put, or a version whose writer had seen it."""
+    for dot in state.history.acknowledged:
+        knowing = [name for name, _, siblings in replicas(state) if dot in known_by(state.history, siblings)]
+        w = state.servers[state.servers.keys().items[0]].node.config.w
+        if len(knowing) < w:
+            return f"{dot} was acknowledged, W = {w}, but only {', '.join(knowing) or 'nobody'} durably knows it"
+    return None
+
+
+def a_put_is_acknowledged(state: State) -> bool:
+    """A client was told that its put succeeded."""
+    return len(state.history.acknowledged) > 0
+
+
+def get_quorum(state: State) -> str | None:
+    """A get returns every put acknowledged before it began, or a version whose writer had seen it."""
+    for index, client in enumerate(state.clients):
+        if client.missed:
+            dots = ", ".join(map(str, client.missed))
+            return f"the get of client{index + 1} did not return {dots}, acknowledged before it began, or a successor"
+    return None
+
+
+def a_get_owes(before: State, _action: Action, after: State) -> bool:
+    """A get that began after a put was acknowledged succeeds and shows something."""
+    return any(
+        old.owed and old.done < new.done and new.seen for old, new in zip(before.clients, after.clients, strict=True)
+    )
+
+
+# context-honesty.
+
+
+def context_honesty(state: State) -> str | None:
+    """The context of a get covers exactly the versions that it showed, and those that their writers had been shown."""
+    for index, client in enumerate(state.clients):
+        for created in state.history.created:
+            covered, seen = covers(client.context, created.version.dot), created.version.dot in client.seen
+            if covered != seen:
+                return (
+                    f"client{index + 1} holds the context {show_clock(client.context)}, which "
+                    f"{'covers' if covered else 'does not cover'} {created.version.dot}, "
+                    f"which it was {'' if seen else 'not '}shown"
+                )
+    return None
+
+
+def a_client_has_seen_something(state: State) -> bool:
+    """A get showed a client a version."""
+    return any(client.seen for client in state.clients)
+
+
+# placement.
+
+
+def placement(state: State) -> str | None:
+    """Only the N owners of a key, distinct nodes, hold it."""
+    for name, key, _ in replicas(state):
+        node = state.servers[name].node
+        owners = owners_of(node.ring, key, node.config.n)
+        if len(set(owners)) != node.config.n:
+            return f"the preference list {', '.join(owners)} does not name {node.config.n} distinct nodes"
+        if name not in owners:
+            return f"{name} holds a key whose owners are {', '.join(owners)}"
+    return None
+
+
+def every_owner_holds(state: State) -> bool:
+    """All N owners hold something."""
+    sets = list(replicas(state))
+    return bool(sets) and len(sets) == state.servers[sets[0][0]].node.config.n
+
+
+# merge-is-join.
+
+
+def merge_is_join(state: State) -> str | None:
+    """Merging what disks hold is idempotent, commutative and associative."""
+    sets = tuple(dict.fromkeys(siblings for _, _, siblings in replicas(state)))
+    for a in sets:
+        if merge(a, a) != a:
+            return f"merging {show_set(a)} with itself gives {show_set(merge(a, a))}"
+        for b in sets:
+            if merge(a, b) != merge(b, a):
+                return f"merging {show_set(a)} and {show_set(b)} depends on the order"
+            for c in sets:
+                if merge(merge(a, b), c) != merge(a, merge(b, c)):
+                    return f"merging {show_set(a)}, {show_set(b)} and {show_set(c)} depends on the grouping"
+    return None
+
+
+def disks_differ(state: State) -> bool:
+    """Two disks hold different sets of one key."""
+    return len({siblings for _, _, siblings in replicas(state)}) > 1
+
+
+# Worth seeing, whatever is claimed.
+
+
+def a_put_is_indefinite(before: State, _action: Action, after: State) -> bool:
+    """A put ends without its client knowing whether it happened, and it did."""
+    ended = any(
+        old.done < new.done and old.owed == new.owed for old, new in zip(before.clients, after.clients, strict=True)
+    )
+    return ended and after.history.acknowledged == before.history.acknowledged and len(after.history.created) > 0
+
+
+def a_stale_answer_is_repaired(before: State, _action: Action, after: State) -> bool:
+    """A read repair is on its way."""
+    return any(isinstance(e.message, Repair) for e in after.network.in_flight) and not any(
+        isinstance(e.message, Repair) for e in before.network.in_flight
+    )
+
+
+def show_set(siblings: Siblings) -> str:
+    """A sibling set in one line."""
+    return "{" + ", ".join(map(str, siblings)) + "}"
+
+
+class Claim(Struct, frozen=True):
+    """A property and its *sometimes* twin."""
+
+    name: str
+    check: StateCheck | None = None
+    """Of every state; exactly one of the two checks is given."""
+    step_check: TransitionCheck | None = None
+    """Of every transition."""
+    witness: StateWitness | None = None
+    """Of some state; exactly one of the two witnesses is given."""
+    step_witness: TransitionWitness | None = None
+    """Of some transition."""
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("dot-uniqueness", check=dot_uniqueness, witness=two_dots_exist),
+    Claim("no-lost-write", check=no_lost_write, witness=an_acknowledged_write_is_missing_somewhere),
+    Claim("exact-discard", step_check=exact_discard, step_witness=a_put_leaves_a_sibling),
+    Claim("only-maximal", check=only_maximal, witness=siblings_exist),
+    Claim("one-dot-per-request", check=one_dot_per_request, witness=a_put_minted),
+    Claim("quorum-meaning-put", check=put_quorum, witness=a_put_is_acknowledged),
+    Claim("quorum-meaning-get", check=get_quorum, step_witness=a_get_owes),
+    Claim("context-honesty", check=context_honesty, witness=a_client_has_seen_something),
+    Claim("placement", check=placement, witness=every_owner_holds),
+    Claim("merge-is-join", check=merge_is_join, witness=disks_differ),
+)
+
+WITNESSES: tuple[tuple[str, TransitionWitness, str], ...] = (
+    ("a put is indefinite", a_put_is_indefinite, "no-lost-write"),
+    ("a stale answer is repaired", a_stale_answer_is_repaired, "quorum-meaning-get"),
+)
+"""Further witnesses: name, witness, and the claim that it bears on."""
