@@ -1,0 +1,1 @@
+"""Small machines with published state counts, on which the checker itself is checked."""
