@@ -10,8 +10,8 @@ are one action, unless the node crashes between commit and release: then any par
 Messages that can change nothing any more are taken out of the network after each action: see `spec.spent`.
 
 A server that crashes keeps its disk and loses all else; a client that waits for it learns that the connection broke.
-The machine decides nothing about the protocol: `spec.world.advance` hands events to `spec.node.step`, and what that says
-is carried out here.
+The machine decides nothing about the protocol: `spec.world.advance` hands events to `spec.node.step`, and what that
+says is carried out here.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from spec.world import (
     SeenPut,
     Server,
     State,
+    Task,
     advance,
     client_id,
 )
@@ -54,7 +55,10 @@ class Ask(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A client puts its next operation to a node."""
 
     client: int
+    """Its index."""
     node: NodeId
+    request: RequestId
+    operation: Operation
 
 
 class Arrive(Struct, frozen=True, cache_hash=True, tag=True):
@@ -162,15 +166,24 @@ def node_actions(scenario: Scenario, state: State) -> Iterator[NodeAction]:
     """The actions in which a node takes a step."""
     for index, client in enumerate(state.clients):
         if client.waits_for is None and client.done < len(scenario.programs[index]):
+            request = RequestId(client_id(index), client.done + 1)
+            operation = operation_of(scenario, client, scenario.programs[index][client.done], request)
             for contact in scenario.contacts:
                 if state.servers[contact].node.started:
-                    yield Ask(index, contact)
+                    yield Ask(index, contact, request, operation)
     for envelope in net.distinct(state.network):
         if state.servers[envelope.target].node.started:
             yield Arrive(envelope)
     for name, server in state.servers.items():
         for request in server.timers:
             yield Expire(name, request)
+
+
+def operation_of(scenario: Scenario, client: Client, task: Task, request: RequestId) -> Operation:
+    """What a client asks for; the value of a put names its request."""
+    if isinstance(task, Look):
+        return Get(scenario.key)
+    return Put(scenario.key, Value(str(request).encode()), client.context if isinstance(task, SeenPut) else NOTHING)
 
 
 def sides(names: FSet[NodeId]) -> Iterator[FSet[NodeId]]:
@@ -200,7 +213,7 @@ def transitions(
 def crashes_after_commit(scenario: Scenario, state: State, advanced: AdvanceFunction) -> Iterator[CrashAfterCommit]:
     """Every crash in the middle of a step, with every proper part of its effects released."""
     for during in node_actions(scenario, state):
-        name, event = event_of(scenario, state, during)
+        name, event = event_of(during)
         leaving = advanced(state.servers[name], event).leaving
         for size in range(len(leaving)):
             for released in combinations(range(len(leaving)), size):
@@ -212,19 +225,19 @@ def crashes_after_commit(scenario: Scenario, state: State, advanced: AdvanceFunc
 
 def apply(scenario: Scenario, state: State, action: Action, advanced: AdvanceFunction = advance) -> State:
     """The state after an action that is possible in this one."""
-    after = perform(scenario, state, action, advanced)
+    after = perform(state, action, advanced)
     return after if scenario.keep_spent else settle(state, after, advanced)
 
 
-def perform(scenario: Scenario, state: State, action: Action, advanced: AdvanceFunction) -> State:
+def perform(state: State, action: Action, advanced: AdvanceFunction) -> State:
     """The state after an action, spent messages included."""
     faults, network = state.faults, state.network
     match action:
         case Ask() | Arrive() | Expire():
-            return take_step(scenario, state, action, advanced, released=None)
+            return take_step(state, action, advanced, released=None)
         case CrashAfterCommit():
-            stepped = take_step(scenario, state, action.during, advanced, action.released)
-            return crash(stepped, event_of(scenario, state, action.during)[0])
+            stepped = take_step(state, action.during, advanced, action.released)
+            return crash(stepped, event_of(action.during)[0])
         case Drop():
             dropped = net.take(network, action.envelope)
             return replace(state, network=dropped, faults=replace(faults, drops=faults.drops - 1))
@@ -243,17 +256,15 @@ def perform(scenario: Scenario, state: State, action: Action, advanced: AdvanceF
 
 
 def take_step(
-    scenario: Scenario,
     state: State,
     action: NodeAction,
     advanced: AdvanceFunction,
     released: tuple[int, ...] | None,
 ) -> State:
     """A node takes a step and commits; of what it has to say, the `released` places leave it, or all of them."""
-    name, event = event_of(scenario, state, action)
-    if isinstance(event, Invoke):
-        assert isinstance(action, Ask), "only clients invoke"
-        state = ask(state, action, event)
+    name, event = event_of(action)
+    if isinstance(action, Ask):
+        state = ask(state, action)
     network = net.take(state.network, action.envelope) if isinstance(action, Arrive) else state.network
     outcome = advanced(state.servers[name], event)
     history = state.history
@@ -265,34 +276,23 @@ def take_step(
     return release(stepped, leaving)
 
 
-def event_of(scenario: Scenario, state: State, action: NodeAction) -> tuple[NodeId, Event]:
+def event_of(action: NodeAction) -> tuple[NodeId, Event]:
     """Which node takes the step, and the event that it takes."""
     match action:
         case Ask():
-            request = RequestId(client_id(action.client), state.clients[action.client].done + 1)
-            return action.node, Invoke(request, operation_of(scenario, state, action.client, request))
+            return action.node, Invoke(action.request, action.operation)
         case Arrive():
             return action.envelope.target, Deliver(action.envelope.source, action.envelope.message)
         case Expire():
             return action.node, Timeout(action.request)
 
 
-def operation_of(scenario: Scenario, state: State, index: int, request: RequestId) -> Operation:
-    """What the client asks for next; the value of a put names its request."""
-    client = state.clients[index]
-    task = scenario.programs[index][client.done]
-    if isinstance(task, Look):
-        return Get(scenario.key)
-    context = client.context if isinstance(task, SeenPut) else NOTHING
-    return Put(scenario.key, Value(str(request).encode()), context)
-
-
-def ask(state: State, action: Ask, event: Invoke) -> State:
+def ask(state: State, action: Ask) -> State:
     """A client is about to put its next operation to a node."""
     client, history = state.clients[action.client], state.history
-    if isinstance(event.operation, Put):
-        seen = client.seen if event.operation.context != NOTHING else FSet[Dot]()
-        history = History(history.shown.set(event.request, seen), history.created, history.acknowledged)
+    if isinstance(action.operation, Put):
+        seen = client.seen if action.operation.context != NOTHING else FSet[Dot]()
+        history = History(history.shown.set(action.request, seen), history.created, history.acknowledged)
         asking = Client(done=client.done, waits_for=action.node)
     else:
         asking = Client(done=client.done, waits_for=action.node, owed=history.acknowledged)

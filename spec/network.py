@@ -12,7 +12,7 @@ from bisect import insort
 from msgspec import Struct
 
 from spec.maps import FSet
-from spec.messages import Message
+from spec.messages import Forwarded, Message
 from spec.types import NodeId
 
 
@@ -33,9 +33,11 @@ class Network(Struct, frozen=True, cache_hash=True):
     """The nodes on one side of the cut; empty while there is none."""
 
 
-def rank(envelope: Envelope) -> tuple[str, str, str, Message]:
-    """The order of messages in flight. Messages of different types do not compare; their type names do."""
-    return envelope.target, envelope.source, type(envelope.message).__name__, envelope.message
+def rank(envelope: Envelope) -> tuple[str, str, str, str, Message]:
+    """The order of messages in flight. Structs of different types do not compare; their names do."""
+    message = envelope.message
+    result = type(message.result).__name__ if isinstance(message, Forwarded) else ""
+    return envelope.target, envelope.source, type(message).__name__, result, message
 
 
 def crosses(envelope: Envelope, cut_off: FSet[NodeId]) -> bool:

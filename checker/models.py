@@ -1,0 +1,293 @@
+"""The store as a machine to explore, and the named worlds that `ringspec check` knows.
+
+`ClusterMachine` is `spec.cluster` with a memory. A step of a server depends on that server and the event alone, and
+most properties on the disks, the clients or the history alone; all of these recur in very many states, so each is
+computed once for what it reads. Nothing is decided here, and forgetting the memory changes no result: a test compares.
+
+A model is a scenario and the claims made of it. Those marked *must fail* are controls: configurations in which a claim
+is false, which the checker has to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from checker.machine import Always, Property, Sometimes, SometimesStep, Transition
+from checker.tell import tell_action, tell_changes
+from spec import cluster
+from spec.cluster import Action
+from spec.events import Event
+from spec.properties import CLAIMS, WITNESSES, StateCheck
+from spec.ring import Member, build_ring, owners_of
+from spec.types import Config, Key, NodeId
+from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task, advance
+
+T = TypeVar("T")
+
+# What a claim reads of a state. A claim that is not named is asked about every state.
+READS: dict[str, Callable[[State], Hashable]] = {
+    "no-lost-write": lambda s: (disks(s), s.history),
+    "quorum-meaning-put": lambda s: (disks(s), s.history),
+    "placement": lambda s: disks(s),
+    "merge-is-join": lambda s: disks(s),
+    "dot-uniqueness": lambda s: s.history.created,
+    "one-dot-per-request": lambda s: s.history.created,
+    "context-honesty": lambda s: (s.clients, s.history.created),
+    "quorum-meaning-get": lambda s: s.clients,
+}
+
+ACTION_KINDS = ("Ask", "Arrive", "Expire", "Drop", "Duplicate", "Crash", "CrashAfterCommit", "Restart", "Cut", "Heal")
+
+
+def disks(state: State) -> Hashable:
+    """What is durable, of all servers."""
+    return tuple([server.disk for _, server in state.servers.entries])
+
+
+def remembering(step: Callable[[Server, Event], Advance]) -> Callable[[Server, Event], Advance]:
+    """The same function, asked once for each server and event."""
+    memory: dict[tuple[Server, Event], Advance] = {}
+
+    def remembered(server: Server, event: Event) -> Advance:
+        known = memory.get((server, event))
+        if known is None:
+            known = memory[server, event] = step(server, event)
+        return known
+
+    return remembered
+
+
+def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCheck:
+    """The same check, made once for each value of what it reads."""
+    memory: dict[Hashable, str | None] = {}
+
+    def checked(state: State) -> str | None:
+        view = reads(state)
+        if view not in memory:
+            memory[view] = check(state)
+        return memory[view]
+
+    return checked
+
+
+def claimed(names: Iterable[str], *, memory: bool = True) -> list[Property[State, Action]]:
+    """These claims of `spec.properties`, each with its *sometimes* twin."""
+    wanted, found = set(names), list[Property[State, Action]]()
+    for claim in CLAIMS:
+        if claim.name not in wanted:
+            continue
+        if claim.check is not None:
+            reads = READS.get(claim.name) if memory else None
+            found.append(Always(claim.name, check_once(claim.check, reads) if reads else claim.check))
+        if claim.step_check is not None:
+            found.append(Transition(claim.name, claim.step_check))
+        if claim.witness is not None:
+            found.append(Sometimes(sentence(claim.witness), claim.witness, claim.name))
+        if claim.step_witness is not None:
+            found.append(SometimesStep(sentence(claim.step_witness), claim.step_witness, claim.name))
+    found.extend(SometimesStep(name, witness, of) for name, witness, of in WITNESSES if of in wanted)
+    return found
+
+
+def sentence(witness: Callable[..., bool]) -> str:
+    """A witness is named by what it says it has seen."""
+    assert witness.__doc__, "a witness says what it has seen"
+    return witness.__doc__.split("\n")[0].rstrip(".")
+
+
+class ClusterMachine:
+    """A scenario of the store, as a `Machine`."""
+
+    def __init__(
+        self,
+        name: str,
+        scenario: Scenario,
+        claims: Sequence[str],
+        *,
+        step: Callable[[Server, Event], Advance] = advance,
+        memory: bool = True,
+    ) -> None:
+        """`step` is for tests that break it on purpose; `memory` for the test that compares without."""
+        self.name = name
+        self.scenario = scenario
+        self.properties: Sequence[Property[State, Action]] = claimed(claims, memory=memory)
+        self._advance = remembering(step) if memory else step
+
+    @property
+    def action_kinds(self) -> Sequence[str]:
+        """The kinds of action that the scenario's faults allow."""
+        faults = self.scenario.faults
+        absent = {
+            "Drop": faults.drops,
+            "Duplicate": faults.duplicates,
+            "Crash": faults.crashes,
+            "CrashAfterCommit": faults.crashes,
+            "Restart": faults.crashes,
+            "Cut": faults.cuts,
+            "Heal": faults.cuts,
+        }
+        return [kind for kind in ACTION_KINDS if absent.get(kind, 1)]
+
+    @property
+    def params(self) -> Mapping[str, int | str | bool]:
+        """What a trace has to name for a replay to mean the same."""
+        config = self.scenario.config
+        return {"nodes": len(self.scenario.members), "n": config.n, "r": config.r, "w": config.w}
+
+    def initial(self) -> Iterable[State]:
+        """All nodes up, nothing asked."""
+        return [cluster.initial(self.scenario, self._advance)]
+
+    def transitions(self, state: State) -> Iterable[tuple[Action, State]]:
+        """Everything that can happen next."""
+        return cluster.transitions(self.scenario, state, self._advance)
+
+    def is_final(self, state: State) -> bool:
+        """Whether every client has had its answers."""
+        return cluster.is_final(self.scenario, state)
+
+    def describe_action(self, action: Action) -> str:
+        """Who did what."""
+        return tell_action(action)
+
+    def describe_changes(self, before: State, after: State) -> list[str]:
+        """What changed, in the field's words."""
+        return tell_changes(before, after)
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """A named world and what is claimed of it."""
+
+    about: str
+    scenario: Scenario
+    claims: tuple[str, ...]
+    must_fail: str = ""
+    """The claim that is false here on purpose."""
+
+
+P, G, S = BlindPut(), Look(), SeenPut()
+KEY = Key(b"cart")
+ABC = tuple(NodeId(name) for name in "abc")
+
+PUT_CLAIMS = (
+    "dot-uniqueness",
+    "no-lost-write",
+    "exact-discard",
+    "only-maximal",
+    "one-dot-per-request",
+    "quorum-meaning-put",
+    "placement",
+    "merge-is-join",
+)
+ALL_CLAIMS = tuple(claim.name for claim in CLAIMS)
+ONE_PUT_CLAIMS = ("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "quorum-meaning-get", "context-honesty")
+
+
+def world(
+    *programs: tuple[Task, ...],
+    nodes: int = 3,
+    r: int = 2,
+    w: int = 2,
+    contacts: tuple[NodeId, ...] = (),
+    faults: Faults = Faults(),  # noqa: B008 - immutable
+) -> Scenario:
+    """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
+    config = Config(n=3, r=r, w=w, partitions=1, tokens=1)
+    members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
+    everyone = tuple(member.name for member in members)
+    return Scenario(
+        config=config, members=members, key=KEY, programs=programs, contacts=contacts or everyone, faults=faults
+    )
+
+
+def bystander(nodes: int) -> NodeId:
+    """The node that does not own the key in a world of four."""
+    scenario = world((), nodes=nodes)
+    owners = owners_of(build_ring(scenario.members, scenario.config), KEY, scenario.config.n)
+    return next(member.name for member in scenario.members if member.name not in owners)
+
+
+DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
+OFF = bystander(4)
+
+MODELS: dict[str, Model] = {
+    "puts-get": Model(
+        about="two concurrent puts, then a get by one of the two clients",
+        scenario=world((P, G), (P,)),
+        claims=ALL_CLAIMS,
+    ),
+    "puts-get-drop": Model(
+        about="the same, and any one message is lost", scenario=world((P, G), (P,), faults=DROP), claims=ALL_CLAIMS
+    ),
+    "puts-get-duplicate": Model(
+        about="the same, and any one message is repeated",
+        scenario=world((P, G), (P,), faults=DUPLICATE),
+        claims=ALL_CLAIMS,
+    ),
+    "puts-get-crash": Model(
+        about="the same, and any one node crashes, at any moment, and comes back",
+        scenario=world((P, G), (P,), faults=CRASH),
+        claims=ALL_CLAIMS,
+    ),
+    "puts-get-cut": Model(
+        about="the same, and the network is cut in two, in any way, and heals",
+        scenario=world((P, G), (P,), faults=CUT),
+        claims=ALL_CLAIMS,
+    ),
+    "puts": Model(about="two concurrent puts", scenario=world((P,), (P,)), claims=PUT_CLAIMS),
+    "puts-crash": Model(
+        about="two concurrent puts and a crash", scenario=world((P,), (P,), faults=CRASH), claims=PUT_CLAIMS
+    ),
+    "put-get-drop": Model(
+        about="a put, a get, a lost message", scenario=world((P, G), faults=DROP), claims=ONE_PUT_CLAIMS
+    ),
+    "put-get-duplicate": Model(
+        about="a put, a get, a repeated message", scenario=world((P, G), faults=DUPLICATE), claims=ONE_PUT_CLAIMS
+    ),
+    "put-get-crash": Model(
+        about="a put, a get, a crash and restart", scenario=world((P, G), faults=CRASH), claims=ONE_PUT_CLAIMS
+    ),
+    "put-get-cut": Model(
+        about="a put, a get, a cut that heals", scenario=world((P, G), faults=CUT), claims=ONE_PUT_CLAIMS
+    ),
+    "reconcile": Model(
+        about="a client reads and writes back what it saw, while another writes blindly",
+        scenario=world((G, S), (P,)),
+        claims=ALL_CLAIMS,
+    ),
+    "forward": Model(
+        about="four nodes; one client asks a node that does not own the key",
+        scenario=world((P, G), (P,), nodes=4, contacts=(OFF,)),
+        claims=ALL_CLAIMS,
+    ),
+    "forward-duplicate": Model(
+        about="a put and a get through a node that does not own the key, and a repeated message",
+        scenario=world((P, G), nodes=4, contacts=(OFF,), faults=DUPLICATE),
+        claims=ONE_PUT_CLAIMS,
+    ),
+    "write-all": Model(
+        about="W = 3, R = 1: a put waits for every owner, a get for one",
+        scenario=world((P, G), (P,), r=1, w=3),
+        claims=ALL_CLAIMS,
+    ),
+    "write-all-duplicate": Model(
+        about="W = 3 and a repeated message: an acknowledgement must not count twice",
+        scenario=world((P, G), r=1, w=3, faults=DUPLICATE),
+        claims=ONE_PUT_CLAIMS,
+    ),
+    "weak": Model(
+        about="R = W = 1: quorums need not meet, and a get may miss an acknowledged put",
+        scenario=world((P, G), r=1, w=1),
+        claims=ALL_CLAIMS,
+        must_fail="quorum-meaning-get",
+    ),
+}
+
+
+def machine_of(name: str) -> ClusterMachine:
+    """The machine of a named model."""
+    model = MODELS[name]
+    return ClusterMachine(name, model.scenario, model.claims)

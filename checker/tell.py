@@ -1,0 +1,149 @@
+"""The store's words for a counterexample: who did what, and what changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from spec.clock import show_clock
+from spec.cluster import Action, Arrive, Ask, Crash, CrashAfterCommit, Cut, Drop, Duplicate, Expire, Heal, Restart
+from spec.messages import (
+    Answer,
+    Forward,
+    Forwarded,
+    Found,
+    Get,
+    Message,
+    Operation,
+    Put,
+    Read,
+    Repair,
+    Result,
+    Stored,
+    Write,
+    Written,
+)
+from spec.network import Envelope, rank
+from spec.properties import show_set
+from spec.state import GetInFlight, PutInFlight
+from spec.world import Client, Server, State, client_id
+
+
+def tell_action(action: Action) -> str:
+    """Who did what."""
+    match action:
+        case Ask():
+            return f"{client_id(action.client)} asks {action.node} to {tell_operation(action.operation)}"
+        case Arrive():
+            envelope = action.envelope
+            return f"{envelope.target} receives from {envelope.source}: {tell_message(envelope.message)}"
+        case Expire():
+            return f"{action.node} runs out of patience with {action.request}"
+        case Drop():
+            return f"the network loses {tell_route(action.envelope)}"
+        case Duplicate():
+            return f"the network repeats {tell_route(action.envelope)}"
+        case Crash():
+            return f"{action.node} crashes"
+        case CrashAfterCommit():
+            much = f"{len(action.released)} of its messages" if action.released else "anything"
+            return f"{tell_action(action.during)}, commits, and crashes before it sends more than {much}"
+        case Restart():
+            return f"{action.node} restarts"
+        case Cut():
+            return f"the network cuts off {', '.join(action.side)}"
+        case Heal():
+            return "the network heals"
+
+
+def tell_operation(operation: Operation) -> str:
+    """What a client asks for."""
+    match operation:
+        case Put():
+            return f"put {tell_value(operation.value)} after {show_clock(operation.context)}"
+        case Get():
+            return "get"
+
+
+def tell_value(value: bytes) -> str:
+    """A value, readable where it is text."""
+    text = value.decode(errors="backslashreplace")
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def tell_result(result: Result) -> str:
+    """What a client is told."""
+    match result:
+        case Stored():
+            return f"stored as {result.dot}"
+        case Found():
+            return f"found {show_set(result.siblings)}"
+        case _:
+            return f"{type(result).__name__.lower()}: {result.reason}"
+
+
+def tell_message(message: Message) -> str:
+    """What a message says."""
+    match message:
+        case Write():
+            return f"write {show_set(message.siblings)} for {message.request}"
+        case Written():
+            return f"written, for {message.request}"
+        case Read():
+            return f"what do you hold, for {message.request}"
+        case Answer():
+            return f"I hold {show_set(message.siblings)}, for {message.request}"
+        case Repair():
+            return f"repair with {show_set(message.siblings)}"
+        case Forward():
+            return f"coordinate {message.request}: {tell_operation(message.operation)}"
+        case Forwarded():
+            return f"{message.request} is {tell_result(message.result)}"
+
+
+def tell_route(envelope: Envelope) -> str:
+    """A message and where it goes."""
+    return f"{envelope.source} to {envelope.target}: {tell_message(envelope.message)}"
+
+
+def tell_changes(before: State, after: State) -> list[str]:
+    """Everything that an action changed, disks first."""
+    changes: list[str] = []
+    for name, server in after.servers.items():
+        changes += tell_server(name, before.servers[name], server)
+    old, new = Counter(before.network.in_flight), Counter(after.network.in_flight)
+    changes += [f"sent {tell_route(e)}" for e in sorted(new - old, key=rank)]
+    changes += [f"gone {tell_route(e)}" for e in sorted(old - new, key=rank)]
+    for i, (was, now) in enumerate(zip(before.clients, after.clients, strict=True)):
+        changes += tell_client(client_id(i), was, now, before, after)
+    return changes
+
+
+def tell_server(name: str, before: Server, after: Server) -> Iterator[str]:
+    """What changed on one server."""
+    for _, row in after.disk.table.items():
+        if row not in [r for _, r in before.disk.table.items()]:
+            yield f"{name} durably holds {show_set(row.siblings)}"
+    if before.node.started and not after.node.started:
+        yield f"{name} is down; its requests in flight are lost"
+    for request_id, request in after.requests.items():
+        was = before.requests.get(request_id)
+        if isinstance(request, PutInFlight) and request != was:
+            yield f"{name} counts {', '.join(request.acknowledged)} for {request_id}; W = {after.node.config.w}"
+        if isinstance(request, GetInFlight) and request != was:
+            yield f"{name} has answers of {', '.join(request.answers)} for {request_id}; R = {after.node.config.r}"
+
+
+def tell_client(name: str, was: Client, now: Client, before: State, after: State) -> Iterator[str]:
+    """What a client learned."""
+    if now.done == was.done:
+        return
+    acknowledged = after.history.acknowledged - before.history.acknowledged
+    if acknowledged:
+        yield f"{name} is told that {', '.join(map(str, acknowledged))} is stored"
+    elif now.context != was.context or now.seen:
+        yield f"{name} is shown {', '.join(map(str, now.seen)) or 'nothing'}, context {show_clock(now.context)}"
+    else:
+        yield f"{name} is left with nothing new"
+    if now.missed:
+        yield f"{name} was owed {', '.join(map(str, now.missed))}"
