@@ -1,0 +1,403 @@
+"""A node on the network: connections in, the runtime in the middle, connections out.
+
+Whatever arrives becomes an event in one queue: a client's call an `Invoke`, a peer's message a `Deliver`, a timer that
+fires a `Timeout`. A single task takes all that waits, has the runtime execute it on the storage's own thread, and
+releases the effects when it returns: messages to peers, replies to clients, timers. Meanwhile new events gather; they
+are the next batch. This module decides nothing: it may lose and delay, never invent, and it turns away what is not
+fit to be an event, before it becomes one: frames that do not decode, nodes that do not belong to the cluster, contexts
+that the cluster did not give out.
+
+A client whose connection is lost gets no reply; what it asked for runs its course.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from impl.errors import UserError
+from impl.faults import Faults
+from impl.runtime import Arrival, Released, Runtime
+from impl.settings import Settings
+from impl.storage import DiskFull, open_storage
+from impl.transport import HELLO_SECONDS, Frames, PeerLink, Queue, listen
+from impl.wire import (
+    HELLO_BYTES,
+    PROTOCOL,
+    Call,
+    CallFaults,
+    CallGet,
+    CallPut,
+    CallStatus,
+    ClientHello,
+    Done,
+    Envelope,
+    FoundHere,
+    PeerHello,
+    PeerStatus,
+    Reply,
+    Status,
+    Turned,
+    Welcome,
+    WireError,
+    call_decoder,
+    cluster_digest,
+    decode,
+    encode,
+    envelope_decoder,
+    framed,
+    hello_decoder,
+)
+from spec import events
+from spec.clock import NOTHING
+from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
+from spec.messages import Failed, Found, Get, Message, Operation, Put, Refused, Result
+from spec.token import TokenError, seal, unseal
+from spec.trace import Stamp
+from spec.types import ClientId, NodeId, RequestId
+
+FULL_DISK_RETRY_SECONDS = 1.0
+"""After how long a timer fires again whose firing met a full disk."""
+
+
+class Waiting(NamedTuple):
+    """Who waits for the reply to a request, and for what."""
+
+    frames: Frames
+    operation: Operation
+
+
+class Server:
+    """One node: its runtime, its links and its clients."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, say: Callable[[str], None]) -> None:
+        """`say` is given a line whenever something happened that an operator should know."""
+        self.settings, self.runtime, self._say = settings, runtime, say
+        self.faults = Faults()
+        self._digest = cluster_digest(settings.secret, settings.config, settings.members)
+        self._links = {name: self._link(name) for name in sorted(settings.peers)}
+        self._arrivals: deque[Arrival] = deque()
+        self._wake = asyncio.Event()
+        self._held: set[Frames] = set()
+        self._waiting: dict[RequestId, Waiting] = {}
+        self._timers: dict[RequestId, asyncio.TimerHandle] = {}
+        self._connections: set[Frames] = set()
+
+    def _link(self, name: NodeId) -> PeerLink:
+        limits = self.settings.config.limits
+        hello = PeerHello(PROTOCOL, self.settings.name, name, self._digest)
+        queue = Queue(limits.queued_messages, limits.frame_bytes)
+        return PeerLink(self.settings.peers[name], hello, queue, lambda what: self._say(f"peer {name} {what}"))
+
+    # The loop: a batch at a time.
+
+    async def run(self, listening: asyncio.Server, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish the batch. Raises StorageError if the node has to stop."""
+        writer = ThreadPoolExecutor(1, thread_name_prefix="storage")
+        work = asyncio.create_task(self._work(writer))
+        links = [asyncio.create_task(link.run()) for link in self._links.values()]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await listening.start_serving()
+            await asyncio.wait([work, stopped, *links], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listening.close()
+            for task in (work, stopped, *links):
+                if not task.done():
+                    task.cancel()
+            ended = await asyncio.gather(work, stopped, *links, return_exceptions=True)
+            writer.shutdown()  # waits for the batch, which is committed although its effects are lost
+            for frames in tuple(self._connections):
+                frames.close()
+            for timer in self._timers.values():
+                timer.cancel()
+        for end in ended:
+            if isinstance(end, Exception):
+                raise end
+
+    async def _work(self, writer: ThreadPoolExecutor) -> None:
+        loop, limit = asyncio.get_running_loop(), self.settings.config.limits.batch_steps
+        while True:
+            while not self._arrivals:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._arrivals.popleft() for _ in range(min(limit, len(self._arrivals)))]
+            try:
+                released = await loop.run_in_executor(writer, self.runtime.execute, batch)
+            except DiskFull as error:
+                self._give_back(batch, str(error))
+            else:
+                self.release(released)
+            if self._held and len(self._arrivals) < self._most_arrivals // 2:
+                held, self._held = self._held, set()
+                for frames in held:
+                    frames.hold(frames.slow)
+
+    @property
+    def _most_arrivals(self) -> int:
+        return self.settings.config.limits.queued_messages
+
+    def _submit(self, arrival: Arrival, frames: Frames | None = None) -> None:
+        """Put an event in the queue; where it is full, the connection that the event came from has to wait."""
+        self._arrivals.append(arrival)
+        self._wake.set()
+        if frames is not None and len(self._arrivals) > self._most_arrivals:
+            frames.hold(True)
+            self._held.add(frames)
+
+    def _give_back(self, batch: list[Arrival], reason: str) -> None:
+        """The batch had no effect: fail what it was to begin, and fire its timers again later."""
+        self._say(reason)
+        for arrival in batch:
+            event = arrival.event
+            if isinstance(event, Invoke) and event.request not in self.runtime.requests:
+                self._tell(event.request, Failed(f"node {self.settings.name}: {reason}"))
+            elif isinstance(event, Timeout) and event.request in self.runtime.requests:
+                self._set_timer(event.request, FULL_DISK_RETRY_SECONDS)
+
+    # Effects.
+
+    def release(self, released: list[Released]) -> None:
+        """Do what a batch decided; it has been committed."""
+        for stamp, effect in released:
+            match effect:
+                case Send(target=target, message=message):
+                    self._send(target, stamp, message)
+                case events.Reply(request=request, result=result):
+                    self._tell(request, result)
+                case SetTimer(request=request, after_ms=after_ms):
+                    self._set_timer(request, after_ms / 1000)
+                case CancelTimer(request=request):
+                    self._cancel_timer(request)
+
+    def _set_timer(self, request: RequestId, after_seconds: float) -> None:
+        self._cancel_timer(request)
+        self._timers[request] = asyncio.get_running_loop().call_later(after_seconds, self._fire, request)
+
+    def _cancel_timer(self, request: RequestId) -> None:
+        timer = self._timers.pop(request, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _fire(self, request: RequestId) -> None:
+        del self._timers[request]
+        self._submit(Arrival(Timeout(request)))
+
+    def _send(self, target: NodeId, stamp: Stamp, message: Message) -> None:
+        frame, link = framed(encode(Envelope(stamp, message))), self._links[target]
+        if not self.faults.active:
+            link.send(frame)
+            return
+        for delay in self.faults.delays(target):
+            if delay:
+                asyncio.get_running_loop().call_later(delay, link.send, frame)
+            else:
+                link.send(frame)
+
+    def _tell(self, request: RequestId, result: Result) -> None:
+        """Give a client its reply, if it is still there."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is None:
+            return
+        if isinstance(result, Found):
+            token = seal(self.settings.secret, waiting.operation.key, result.context)
+            waiting.frames.send(Reply(request.operation, FoundHere(result.siblings, token)))
+        else:
+            waiting.frames.send(Reply(request.operation, result))
+
+    # Connections.
+
+    def accept(self) -> Frames:
+        """The protocol of a new connection, which has to introduce itself."""
+        frames = Frames(HELLO_BYTES)
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(HELLO_SECONDS, frames.close)
+
+        def lost() -> None:
+            deadline.cancel()
+            self._connections.discard(frames)
+            self._held.discard(frames)
+
+        def hello(frame: memoryview) -> None:
+            said = decode(hello_decoder, frame)
+            deadline.cancel()
+            problem = self._problem(said)
+            if problem:
+                self._say(f"turned away: {problem}")
+                frames.send(Turned(problem))
+                frames.close()
+                return
+            frames.limit = self.settings.config.limits.frame_bytes
+            frames.send(Welcome(PROTOCOL, self.settings.name, frames.limit))
+            if isinstance(said, PeerHello):
+                self._links[said.source].nudge()
+                self._serve_peer(frames, said.source)
+            else:
+                self._serve_client(frames, said.client)
+
+        def refused(reason: str) -> None:
+            self._say(f"turned away: {reason}")
+            frames.send(Turned(reason))
+
+        frames.on_open = lambda: self._connections.add(frames)
+        frames.on_frame, frames.on_lost, frames.on_refused = hello, lost, refused
+        return frames
+
+    def _problem(self, hello: PeerHello | ClientHello) -> str:
+        """Why whoever introduces itself is turned away; empty if it is not."""
+        name = self.settings.name
+        if hello.protocol != PROTOCOL:
+            return f"node {name} speaks protocol {PROTOCOL}, not {hello.protocol}; run the same version everywhere"
+        if isinstance(hello, ClientHello):
+            return ""
+        if hello.target != name:
+            return f"this is node {name}, not {hello.target}"
+        if hello.source not in self.settings.peers:
+            return f"node {name} knows no other node {hello.source}"
+        if hello.digest != self._digest:
+            return f"nodes {name} and {hello.source} differ in configuration, list of nodes, or secret"
+        return ""
+
+    def _serve_peer(self, frames: Frames, source: NodeId) -> None:
+        def deliver(frame: memoryview) -> None:
+            stamp, message = (envelope := decode(envelope_decoder, frame)).stamp, envelope.message
+            if stamp.node != source:
+                raise WireError(f"a message of node {stamp.node} on the connection of node {source}")
+            if self.faults.lets_in(source):
+                self._submit(Arrival(Deliver(source, message), stamp), frames)
+
+        frames.on_frame = deliver
+
+    def _serve_client(self, frames: Frames, client: ClientId) -> None:
+        def refused(reason: str) -> None:
+            frames.send(Reply(0, Turned(reason)))
+
+        frames.on_frame = lambda frame: self._called(frames, client, decode(call_decoder, frame))
+        frames.on_refused = refused
+        frames.on_slow = frames.hold
+
+    def _called(self, frames: Frames, client: ClientId, call: Call) -> None:
+        match call:
+            case CallPut(context=context, key=key, value=value):
+                try:
+                    clock = NOTHING if context is None else unseal(self.settings.secret, key, context)
+                except TokenError as error:
+                    frames.send(Reply(call.call, Refused(str(error))))
+                else:
+                    self._invoke(frames, RequestId(client, call.call), Put(key, value, clock))
+            case CallGet(key=key):
+                self._invoke(frames, RequestId(client, call.call), Get(key))
+            case CallStatus():
+                frames.send(Reply(call.call, self._status()))
+            case CallFaults():
+                frames.send(Reply(call.call, self._obey(call)))
+
+    def _invoke(self, frames: Frames, request: RequestId, operation: Operation) -> None:
+        """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
+        before = self._waiting.get(request)
+        if before is not None and before.operation != operation:
+            frames.send(Reply(request.operation, Refused(f"call {request.operation} is still another call")))
+            return
+        self._waiting[request] = Waiting(frames, operation)
+        self._submit(Arrival(Invoke(request, operation)), frames)
+
+    def _obey(self, wanted: CallFaults) -> Done | Refused:
+        if not self.settings.faults:
+            return Refused(f"node {self.settings.name} was not started with --faults")
+        self.faults.become(wanted)
+        if wanted.crash_after_commits is not None:
+            self.runtime.after_commit = Plug(wanted.crash_after_commits)
+        return Done()
+
+    def _status(self) -> Status:
+        runtime, settings = self.runtime, self.settings
+        return Status(
+            node=settings.name,
+            address=str(settings.listen),
+            epoch=runtime.epoch,
+            config=settings.config,
+            members=settings.members,
+            peers=tuple(
+                PeerStatus(name, str(link.address), link.connected, len(link.queue), link.queue.lost)
+                for name, link in self._links.items()
+            ),
+            requests=len(runtime.requests),
+            waiting=len(self._arrivals),
+            steps=runtime.seq,
+            batches=runtime.batches,
+            recorded=settings.record,
+            faults=settings.faults,
+        )
+
+
+class Plug:
+    """Pulled after so many commits: the process is gone at once, its commit durable and nothing of it sent."""
+
+    def __init__(self, commits: int) -> None:
+        """Count down from this many commits."""
+        self._left = commits
+
+    def __call__(self) -> None:
+        """One more commit."""
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def serve(settings: Settings, say: Callable[[str], None], stop: asyncio.Event) -> None:
+    """Run a node until told to stop. Raises UserError, having changed nothing, if it cannot be started."""
+    server: Server | None = None
+
+    def accept() -> Frames:
+        assert server is not None, "nothing is accepted before the server is there"
+        return server.accept()
+
+    listening = await listen(settings.listen, accept)
+    try:
+        storage = open_storage(settings.data, settings.name)
+    except UserError:
+        listening.close()
+        raise
+    try:
+        runtime = Runtime(storage, settings.name, settings.config, settings.members, record=settings.record)
+        released = runtime.start(secrets.token_hex(8))
+        if runtime.replaced_recording:
+            say("an earlier recording had a gap or another configuration; a new one takes its place")
+        server = Server(settings, runtime, say)
+        server.release(released)
+        say(f"node {settings.name} listens on {settings.listen}, run {runtime.epoch}")
+        await server.run(listening, stop)
+        say(f"node {settings.name} stopped")
+    finally:
+        listening.close()
+        storage.close()
+
+
+def run_node(settings: Settings, say: Callable[[str], None], *, until_eof: bool = False) -> None:
+    """Run a node until SIGTERM or SIGINT, or until standard input ends. Raises UserError."""
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if until_eof:
+            loop.add_reader(0, stop.set)  # nobody writes there: readable means that it ended
+        await serve(settings, say, stop)
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

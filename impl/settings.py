@@ -1,0 +1,159 @@
+"""What a node is told when it is started: by a TOML file, by options, or by both; options win.
+
+Everything is put into one table first and then read as a whole, so that a file and a command line are checked by the
+same rules, unknown names are refused, and a setting that cannot work is refused before anything is touched.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from impl.errors import one_line, usage
+from impl.runtime import check_members
+from impl.transport import Address, parse_address
+from spec.ring import Member
+from spec.types import Config, NodeId
+
+Table = dict[str, Any]  # as TOML has it: anything, until it has been converted
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+SECRET_BYTES = 64
+
+
+class PeerTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Another node."""
+
+    name: str
+    address: str
+    zone: str = ""
+    weight: int = 1
+
+
+class NodeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A node's settings as written."""
+
+    name: str
+    listen: str
+    data: str
+    secret_file: str
+    zone: str = ""
+    weight: int = 1
+    record: bool = False
+    faults: bool = False
+    """Whether faults of the node's links may be asked for over its port."""
+    store: Config = Config()
+    peer: tuple[PeerTable, ...] = ()
+
+
+class Settings(Struct, frozen=True):
+    """A node's settings, checked."""
+
+    name: NodeId
+    listen: Address
+    data: Path
+    secret: bytes
+    config: Config
+    members: tuple[Member, ...]
+    """All nodes, this one included."""
+    peers: dict[NodeId, Address]
+    """Where the others listen."""
+    record: bool
+    faults: bool
+
+
+def read_toml(path: Path) -> Table:
+    """The table in a TOML file; the paths in it are relative to its directory. Raises UserError."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise usage(f"configuration {path} cannot be read: {one_line(error)}") from None
+    for name in ("data", "secret_file"):
+        if isinstance(table.get(name), str):
+            table[name] = str(path.parent / table[name])
+    return table
+
+
+def parse_peer(text: str) -> Table:
+    """`NAME=HOST:PORT[,zone=Z][,weight=K]` as a table. Raises UserError."""
+    name, equals, rest = text.partition("=")
+    address, *more = rest.split(",")
+    table: Table = {"name": name, "address": address}
+    for item in more:
+        option, _, value = item.partition("=")
+        if option == "zone":
+            table["zone"] = value
+        elif option == "weight" and value.isascii() and value.isdigit():
+            table["weight"] = int(value)
+        else:
+            raise usage(f"{item!r} in peer {text!r} is not understood; give zone=NAME or weight=NUMBER")
+    if not equals:
+        raise usage(f"{text!r} is not a peer; give NAME=HOST:PORT[,zone=NAME][,weight=NUMBER]")
+    return table
+
+
+def read_settings(table: Table) -> Settings:
+    """Check the settings of a node. Raises UserError; touches nothing but the file of the secret."""
+    for name, option in (
+        ("name", "--name"),
+        ("listen", "--listen"),
+        ("data", "--data"),
+        ("secret_file", "--secret-file"),
+    ):
+        if not table.get(name):
+            raise usage(f"a node needs {option}" + (f"; {SECRET_HELP}" if name == "secret_file" else ""))
+    try:
+        written = msgspec.convert(table, NodeTable)
+        members = (
+            Member(NodeId(written.name), written.zone, written.weight),
+            *(Member(NodeId(peer.name), peer.zone, peer.weight) for peer in written.peer),
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        raise usage(complaint(error)) from None
+    for member in members:
+        if not NAME.fullmatch(member.name):
+            raise usage(f"{member.name!r} is not a name for a node; give up to 63 letters, digits, dots, - and _")
+    check_members(members, written.store)
+    listen = parse_address(written.listen)
+    peers = {NodeId(peer.name): parse_address(peer.address) for peer in written.peer}
+    where = [listen, *peers.values()]
+    if len(set(where)) < len(where):
+        twice = next(address for address in where if where.count(address) > 1)
+        raise usage(f"every node needs an address of its own; given more than once: {twice}")
+    return Settings(
+        NodeId(written.name),
+        listen,
+        Path(written.data),
+        read_secret(Path(written.secret_file)),
+        written.store,
+        tuple(sorted(members)),
+        peers,
+        written.record,
+        written.faults,
+    )
+
+
+SECRET_HELP = "all nodes share one: head -c 32 /dev/urandom > FILE"
+
+
+def read_secret(path: Path) -> bytes:
+    """The cluster's secret: 16 to 64 bytes, as they are. Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            secret = file.read(SECRET_BYTES + 1)
+    except OSError as error:
+        raise usage(f"secret {path} cannot be read ({error.strerror}); {SECRET_HELP}") from None
+    if not 16 <= len(secret) <= SECRET_BYTES:
+        raise usage(f"secret {path} must be 16 to {SECRET_BYTES} bytes; {SECRET_HELP}")
+    return secret
+
+
+def complaint(error: Exception) -> str:
+    """What conversion has against a table, with the place if it is in a table of its own."""
+    problem, at, place = one_line(error).partition(" - at `$.")
+    return f"{problem} (in {place.rstrip('`')})" if at and "must be" not in problem else problem

@@ -1,0 +1,312 @@
+"""Connections: frames over TCP, and links to the other nodes that mend themselves.
+
+`Frames` cuts a byte stream into frames for whoever is given one at a time, and gathers what is sent in one turn of the
+event loop into one write. A frame that claims to be larger than its limit is refused before any room is made for it,
+and room grows only with the bytes that arrive. What a peer sends can close that peer's connection, and do nothing else.
+
+Both directions are bounded. A receiver that does not keep up makes its sender wait: `Frames` reports when the other
+side is slow, and its owner can stop reading (`hold`). A `PeerLink` waits for no one: between nodes messages may be
+lost, so beyond the limits the oldest are.
+
+A `PeerLink` is this node's way of sending to one other node. It connects, introduces itself, sends what waits, and
+starts again, at growing and random intervals, whenever the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, cast
+
+from msgspec import Struct
+
+from impl.errors import UserError, one_line, usage
+from impl.wire import LENGTH_BYTES, Turned, Welcome, WireError, answer_decoder, decode, encode, framed
+
+ROOM_BYTES = 64 * 1024
+"""Room that a connection keeps; more is made for a larger frame, and given back after it."""
+
+HELLO_SECONDS = 5.0
+"""How long either side may take to introduce itself."""
+
+RETRY_SECONDS = (0.05, 2.0)
+"""The first and the longest wait before a lost connection is tried again."""
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT` or `[HOST]:PORT`. Raises UserError for anything else."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise usage(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:7401")
+    return Address(host, int(port))
+
+
+def ignore(*_: object) -> None:
+    """The callback of those who have nothing to say."""
+
+
+class Frames(asyncio.BufferedProtocol):
+    """One connection, as frames. Its owner sets the three callbacks and may change them as the conversation goes on."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is the largest frame taken, in bytes."""
+        self.limit = limit
+        self.on_open: Callable[[], None] = ignore
+        self.on_frame: Callable[[memoryview], None] = ignore
+        """Given each frame, to be read at once. It may raise WireError."""
+        self.on_refused: Callable[[str], None] = ignore
+        """Told what was wrong with what arrived, before the connection is closed; may still send."""
+        self.on_lost: Callable[[], None] = ignore
+        self.on_slow: Callable[[bool], None] = ignore
+        """Told when the other side stops (True) and resumes (False) taking what it is sent."""
+        self.slow = False
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+        self._room = bytearray(ROOM_BYTES)
+        self._start = self._end = 0
+        self._outgoing: list[bytes] = []
+
+    # What a connection's owner does.
+
+    @property
+    def open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._transport is not None and not self._closing
+
+    def send(self, body: Struct) -> None:
+        """Send a Struct as a frame; on a connection that is closing, nothing happens."""
+        self.send_frame(framed(encode(body)))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a whole frame."""
+        if not self.open:
+            return
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(frame)
+
+    def hold(self, hold: bool) -> None:
+        """Stop, or resume, reading."""
+        if self._transport is not None and not self._closing:
+            if hold:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is waiting, then close."""
+        if self.open and self._transport is not None:
+            self._flush()
+            self._closing = True
+            self._transport.close()
+
+    # What the event loop does.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)  # for a TCP connection it is one
+        self.on_open()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._transport = None
+        self._outgoing.clear()
+        self.on_lost()
+
+    def pause_writing(self) -> None:
+        """The other side does not keep up."""
+        self.slow = True
+        self.on_slow(True)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.slow = False
+        self.on_slow(False)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Room for what arrives; never empty."""
+        if self._end == len(self._room):
+            room = bytearray(2 * len(self._room))
+            room[: self._end] = self._room
+            self._room = room
+        return memoryview(self._room)[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes arrived."""
+        self._end += nbytes
+        try:
+            self._take_frames()
+        except WireError as error:
+            self.on_refused(str(error))
+            self.close()
+
+    def _take_frames(self) -> None:
+        view = memoryview(self._room)
+        while self._end - self._start >= LENGTH_BYTES and not self._closing:
+            body = self._start + LENGTH_BYTES
+            size = int.from_bytes(view[self._start : body])
+            if size > self.limit:
+                raise WireError(f"a frame of {size} bytes; the limit is {self.limit}")
+            if self._end - body < size:
+                break
+            self._start = body + size
+            self.on_frame(view[body : body + size])
+        if self._closing or self._start == self._end:
+            self._start = self._end = 0
+            if len(self._room) > ROOM_BYTES:
+                self._room = bytearray(ROOM_BYTES)
+        elif self._start > 0:  # move the unfinished frame to the front
+            rest = view[self._start : self._end]
+            self._room[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._outgoing and not self._closing:
+            self._transport.writelines(self._outgoing)
+        self._outgoing.clear()
+
+
+class Queue:
+    """Frames that wait for a connection, at most so many and so many bytes; beyond that the oldest are lost."""
+
+    def __init__(self, frames: int, size: int) -> None:
+        """An empty queue for at most `frames` frames of together at most `size` bytes."""
+        self._limits = frames, size
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, frame: bytes) -> None:
+        """Add a frame at the end."""
+        self._waiting.append(frame)
+        self._size += len(frame)
+        frames, size = self._limits
+        while len(self._waiting) > frames or self._size > size:
+            self.lost += 1
+            self._size -= len(self._waiting.popleft())
+
+    def take(self) -> bytes:
+        """Remove the oldest."""
+        frame = self._waiting.popleft()
+        self._size -= len(frame)
+        return frame
+
+
+class PeerLink:
+    """This node's sending side towards one other node."""
+
+    def __init__(self, address: Address, hello: Struct, queue: Queue, on_change: Callable[[str], None]) -> None:
+        """`on_change` is told, in a line, what becomes of the link; not the same thing twice in a row."""
+        self.address = address
+        self.queue = queue
+        self.connected = False
+        self._hello = hello
+        self._on_change = on_change
+        self._said = ""
+        self._frames: Frames | None = None
+        self._hurry = asyncio.Event()
+
+    def nudge(self) -> None:
+        """The other node has just been heard of: if the link is down, try again now."""
+        self._hurry.set()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame now or, while the other side is away or slow, later or never."""
+        if self.connected and self._frames is not None and not self._frames.slow and not self.queue:
+            self._frames.send_frame(frame)
+        else:
+            self.queue.put(frame)
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        wait = RETRY_SECONDS[0]
+        while True:
+            if await self._connect():
+                wait = RETRY_SECONDS[0]
+            self._hurry.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), wait * random.uniform(0.5, 1.0))
+            wait = min(2 * wait, RETRY_SECONDS[1])
+
+    async def _connect(self) -> bool:
+        """Be connected for as long as it lasts; tell whether the other node ever answered."""
+        frames, lost = Frames(ROOM_BYTES), asyncio.Event()
+        answered = False
+
+        def answer(frame: memoryview) -> None:
+            nonlocal answered
+            told = decode(answer_decoder, frame)
+            if isinstance(told, Turned):
+                self._say(f"turned away: {told.reason}")
+                frames.close()
+            elif isinstance(told, Welcome) and not answered:
+                answered = self.connected = True
+                deadline.cancel()
+                self._say("connected")
+                self._drain()
+
+        frames.on_frame, frames.on_lost = answer, lost.set
+        frames.on_slow = lambda slow: None if slow else self._drain()
+        frames.on_refused = self._say
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(HELLO_SECONDS, frames.close)
+        try:
+            await asyncio.wait_for(loop.create_connection(lambda: frames, *self.address), HELLO_SECONDS)
+        except (OSError, TimeoutError) as error:
+            deadline.cancel()
+            self._say(f"not reachable: {reason_of(error)}")
+            return False
+        self._frames = frames
+        try:
+            frames.send(self._hello)
+            await lost.wait()
+        finally:
+            self.connected, self._frames = False, None
+            deadline.cancel()
+            frames.close()
+        if answered:
+            self._say("disconnected")
+        return answered
+
+    def _drain(self) -> None:
+        while self.queue and self._frames is not None and self._frames.open and not self._frames.slow:
+            self._frames.send_frame(self.queue.take())
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            self._on_change(what)
+
+
+async def listen(address: Address, factory: Callable[[], Frames]) -> asyncio.Server:
+    """Bind an address; accepting begins when the server starts to serve. Raises UserError if it cannot be bound."""
+    try:
+        return await asyncio.get_running_loop().create_server(factory, *address, start_serving=False)
+    except (OSError, OverflowError) as error:
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        raise UserError(f"cannot listen on {address}: {'the port is in use' if in_use else reason_of(error)}") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Why a connection could not be made, in the words of the system."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (isinstance(error, OSError) and error.strerror) or one_line(error)

@@ -1,0 +1,220 @@
+"""What travels on a connection: frames, and what is in them.
+
+A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. The first frame
+of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node answers
+`Welcome`, or `Turned` and closes. After that a peer's connection carries `Envelope`s one way, for each node opens its
+own; a client's carries calls, and their answers in any order.
+
+Clients never handle clocks: what `spec.messages.Found` and `Put` call a context is a token here (`spec.token`).
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from spec.messages import Failed, Indefinite, Message, Refused, Stored
+from spec.ring import Member
+from spec.siblings import Siblings
+from spec.trace import Stamp
+from spec.types import ClientId, Config, Key, NodeId, Value
+
+PROTOCOL = 1
+"""The version of everything in this module; nodes and clients of different versions do not talk."""
+
+LENGTH_BYTES = 4
+HELLO_BYTES = 64 * 1024
+"""The largest first frame."""
+
+ROOM_FOR_ANSWER_BYTES = 1024 * 1024
+"""What a reply may need besides a sibling set: a long context, or the status of a large cluster."""
+
+T = TypeVar("T")
+
+
+class WireError(Exception):
+    """What arrived is not what this connection may carry; one line, for whoever sent it."""
+
+
+# Hello.
+
+
+class PeerHello(Struct, frozen=True, tag=True):
+    """A node wants to send messages to a node."""
+
+    protocol: int
+    source: NodeId
+    target: NodeId
+    digest: bytes
+    """What all nodes of a cluster agree on; see `cluster_digest`."""
+
+
+class ClientHello(Struct, frozen=True, tag=True):
+    """A client wants to be served."""
+
+    protocol: int
+    client: Annotated[ClientId, Meta(min_length=1, max_length=64)]
+
+
+Hello: TypeAlias = PeerHello | ClientHello
+
+
+class Welcome(Struct, frozen=True, tag=True):
+    """The node will talk."""
+
+    protocol: int
+    node: NodeId
+    frame_bytes: int
+    """The largest frame that it takes."""
+
+
+class Turned(Struct, frozen=True, tag=True):
+    """The node will not, or no longer, talk; the connection is closed."""
+
+    reason: str
+
+
+# Between nodes.
+
+
+class Envelope(Struct, frozen=True, array_like=True):
+    """A message on its way to a node."""
+
+    stamp: Stamp
+    message: Message
+
+
+# Clients' calls. A call is answered by what carries its number. Puts and gets are numbered as their client's
+# operations, from 1; the other calls from -1 down, for they are no operations of the store.
+
+
+class CallPut(Struct, frozen=True, tag=True):
+    """Write a value."""
+
+    call: Annotated[int, Meta(ge=1)]
+    key: Key
+    value: Value
+    context: str | None
+    """The token of an earlier get of this key; None for a blind put."""
+
+
+class CallGet(Struct, frozen=True, tag=True):
+    """Read a key."""
+
+    call: Annotated[int, Meta(ge=1)]
+    key: Key
+
+
+class CallStatus(Struct, frozen=True, tag=True):
+    """How is the node?"""
+
+    call: int
+
+
+class CallFaults(Struct, frozen=True, tag=True):
+    """From now on let the node's links be as faulty as this; only a node that was started for it obeys."""
+
+    call: int
+    cut: tuple[NodeId, ...] = ()
+    """Nodes from which nothing arrives and to which nothing is sent."""
+    drop: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """The share of messages to other nodes that is lost."""
+    duplicate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """The share of messages to other nodes that is sent twice."""
+    delay_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0.0
+    """The longest that a message to another node waits; each waits some random part of it, so they overtake."""
+    crash_after_commits: Annotated[int, Meta(ge=1)] | None = None
+    """Die, as if killed, after this many commits from now, before anything that waits for the last is sent."""
+
+
+Call: TypeAlias = CallPut | CallGet | CallStatus | CallFaults
+
+
+class FoundHere(Struct, frozen=True, tag=True):
+    """The get succeeded: `spec.messages.Found` with a token."""
+
+    siblings: Siblings
+    context: str
+
+
+class PeerStatus(Struct, frozen=True):
+    """What a node knows of its link to another."""
+
+    name: NodeId
+    address: str
+    connected: bool
+    queued: int
+    """Messages that wait for the link."""
+    lost: int
+    """Messages given up because too many waited."""
+
+
+class Status(Struct, frozen=True, tag=True):
+    """How the node is."""
+
+    node: NodeId
+    address: str
+    epoch: int
+    """How often it has been started."""
+    config: Config
+    members: tuple[Member, ...]
+    peers: tuple[PeerStatus, ...]
+    requests: int
+    """Requests that it coordinates or forwards."""
+    waiting: int
+    """Events that wait for their step."""
+    steps: int
+    """Steps since it was started."""
+    batches: int
+    """Commits since it was started."""
+    recorded: bool
+    faults: bool
+
+
+class Done(Struct, frozen=True, tag=True):
+    """The call was obeyed."""
+
+
+Told: TypeAlias = Stored | FoundHere | Indefinite | Failed | Refused | Status | Done | Turned
+
+
+class Reply(Struct, frozen=True, array_like=True):
+    """The answer to a call."""
+
+    call: int
+    """0 where no call is answered: the connection is turned down."""
+    told: Told
+
+
+FromNode: TypeAlias = Welcome | Turned
+"""What a node says to a hello, and to a peer before it closes the connection."""
+
+encode = msgspec.msgpack.Encoder().encode
+
+hello_decoder = msgspec.msgpack.Decoder(Hello)
+answer_decoder = msgspec.msgpack.Decoder(FromNode)
+envelope_decoder = msgspec.msgpack.Decoder(Envelope)
+call_decoder = msgspec.msgpack.Decoder(Call)
+reply_decoder = msgspec.msgpack.Decoder(Reply)
+
+
+def decode(decoder: msgspec.msgpack.Decoder[T], frame: memoryview) -> T:
+    """What is in an untrusted frame. Raises WireError if it is nothing that the decoder knows."""
+    try:
+        return decoder.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"malformed frame: {' '.join(str(error).split())[:200]}") from None
+
+
+def framed(body: bytes) -> bytes:
+    """The frame of an encoded Struct."""
+    return len(body).to_bytes(LENGTH_BYTES) + body
+
+
+def cluster_digest(secret: bytes, config: Config, members: tuple[Member, ...]) -> bytes:
+    """Equal on two nodes exactly when configuration, members and secret are; tells nothing of the secret."""
+    agreed = msgspec.msgpack.encode((PROTOCOL, config, sorted(members)))
+    return blake2b(agreed, key=secret, digest_size=16, person=b"ringspec cluster").digest()
