@@ -122,9 +122,9 @@ def forwarded(node: Node, request: Request | None, message: Forwarded) -> Outcom
 # Put.
 
 
-def minting_actor(node: NodeId, disk: Disk, row: Row) -> Actor:
-    """The actor under which a node mints for a row: the row's own, or the next to be born."""
-    return Actor(node, disk.incarnation, row.birth or disk.births + 1)
+def minting_actor(node: NodeId, disk: Disk, birth: int) -> Actor:
+    """The actor under which a node mints for a row: of the row's birth, or, if that is 0, the next to be born."""
+    return Actor(node, disk.incarnation, birth if birth > 0 else disk.births + 1)
 
 
 def next_dot(actor: Actor, counter: int) -> Dot:
@@ -157,7 +157,7 @@ def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
     disk, row = storage.disk(), storage.row(put.key)
     assert disk is not None, "a node that has started has a disk"
-    actor = minting_actor(node.name, disk, row)
+    actor = minting_actor(node.name, disk, row.birth)
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
     if dot is None:

@@ -1,0 +1,680 @@
+"""The abstract protocol of one key: what its owners, the network and its clients may do, for any number of each.
+
+It is built from the kernel's functions and from the guards that a node itself calls, but it knows nothing of requests,
+timers or the order of steps: an action may happen whenever its guard allows, which is more than a cluster ever does. A
+step of a cluster is none, one or several of these actions (`spec.cluster` names which), so what holds here holds there.
+
+An action is a function from a state and some parameters to the next state, with a guard of the same parameters named
+`…_ok`. An *invariant* (`inv_…`) holds of `init` states and is kept by every action; a *lemma* of an action
+(`<action>_lemma_…`) holds whenever its guard and the invariants do. All are plain functions: `ringspec prove` proves
+them from this source for any number of nodes, versions and messages, and tests evaluate them.
+
+Three invariants are what it is about:
+
+* `inv_dot_uniqueness`: a dot names one version, for ever;
+* `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
+* `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the owner's disk; a
+  write that was acknowledged to its client is known to a write quorum of owners.
+
+To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
+(`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`), and
+a node knows all that it minted itself (`inv_own`): so a context, which covers every counter up to its own, covers nothing
+that its reader was not shown.
+
+*Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, and what
+the client who holds a reply has seen. They appear in no guard of a node, only in what is claimed.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from spec.clock import NOTHING, Actor, Clock, covers, descends
+from spec.coordinate import may_mint, minting_actor, next_dot
+from spec.maps import Counts, FMap, FSet, SetMap, implies
+from spec.quorum import is_read_quorum, is_write_quorum
+from spec.rows import Disk
+from spec.siblings import Siblings, Version, add, is_antichain, is_context, merge, supersedes
+from spec.types import Config, NodeId, RequestId, Value
+
+
+class Sent(Struct, frozen=True, order=True, cache_hash=True):
+    """A whole set on its way to an owner who will acknowledge one version by it."""
+
+    coordinator: NodeId
+    target: NodeId
+    about: Version
+    versions: Siblings
+
+
+class Pushed(Struct, frozen=True, order=True, cache_hash=True):
+    """A whole set on its way to an owner whose answer was stale; nobody waits for it."""
+
+    target: NodeId
+    versions: Siblings
+
+
+class Acknowledgement(Struct, frozen=True, order=True, cache_hash=True):
+    """An owner has told, or is about to tell, a coordinator that it knows a version durably."""
+
+    coordinator: NodeId
+    owner: NodeId
+    version: Version
+
+
+class Reading(Struct, frozen=True, order=True, cache_hash=True):
+    """A get, at the node that coordinates it."""
+
+    reader: NodeId
+    request: RequestId
+
+
+class Told(Struct, frozen=True, order=True, cache_hash=True):
+    """An owner's answer to a get: its whole set."""
+
+    reading: Reading
+    owner: NodeId
+    versions: Siblings
+
+
+class Reply(Struct, frozen=True, order=True, cache_hash=True):
+    """What a client was given by a get."""
+
+    context: Clock
+    saw: FSet[Version]
+    """Ghost: all that it was shown, and all that the writers of these had seen."""
+
+
+BLIND = Reply(NOTHING, FSet())
+"""What a client holds that was never given a reply."""
+
+
+class State(Struct, frozen=True, order=True, cache_hash=True):
+    """Everything about one key."""
+
+    config: Config
+    nodes: FSet[NodeId]
+    """The owners of the key."""
+
+    # On disk.
+    disks: FMap[NodeId, Disk]
+    birth: Counts[NodeId]
+    """Of the row's actor; 0 before its node first mints."""
+    counter: Counts[NodeId]
+    """How many dots that actor has minted."""
+    store: SetMap[NodeId, Version]
+
+    # In the memory of coordinators.
+    counted: FSet[Acknowledgement]
+    """Acknowledgements that arrived, of puts that still wait."""
+    heard: SetMap[Reading, NodeId]
+    """Who has answered a get."""
+    gathered: SetMap[Reading, Version]
+    """What they know, merged."""
+
+    # In the network; losing is an action, repeating is delivering twice.
+    sent: FSet[Sent]
+    pushed: FSet[Pushed]
+    acks: FSet[Acknowledgement]
+    told: FSet[Told]
+
+    # With clients, for ever.
+    replies: FSet[Reply]
+
+    # Ghosts.
+    created: FSet[Version]
+    """Every version that was ever written."""
+    seen: SetMap[Version, Version]
+    """The causal past of each of them."""
+    minted: Counts[Actor]
+    """How many dots each actor ever minted."""
+    acked: FSet[Version]
+    """Writes whose clients were told of success."""
+
+
+# What it means to know.
+
+
+def knows(s: State, versions: Siblings, x: Version) -> bool:
+    """Whether a set holds `x`, or a version whose writer had seen it."""
+    return x in versions or any(x in s.seen[u] for u in versions)
+
+
+def stored(s: State, n: NodeId, x: Version) -> bool:
+    """Whether a node knows `x` durably."""
+    return knows(s, s.store[n], x)
+
+
+def mints_as(s: State, n: NodeId, actor: Actor) -> bool:
+    """Whether this is the actor under which the node's row has minted."""
+    return actor.node == n and actor.incarnation == s.disks[n].incarnation and actor.birth == s.birth[n]
+
+
+def init(s: State) -> bool:
+    """Nothing has happened to the key; the disks may be in use for other keys."""
+    return (
+        all(s.birth[n] == 0 and s.counter[n] == 0 and s.store[n] == FSet() for n in s.nodes)
+        and s.counted == FSet()
+        and all(False for r in s.heard)
+        and all(False for r in s.gathered)
+        and s.sent == FSet()
+        and s.pushed == FSet()
+        and s.acks == FSet()
+        and s.told == FSet()
+        and s.replies == FSet()
+        and s.created == FSet()
+        and all(False for a in s.minted)
+        and s.acked == FSet()
+    )
+
+
+# Actions: puts.
+
+
+def next_version(s: State, n: NodeId, p: Reply, value: Value) -> Version:
+    """The version that a put at a node would write."""
+    dot = next_dot(minting_actor(n, s.disks[n], s.birth[n]), s.counter[n])
+    return Version(dot, p.context, value)
+
+
+def put_ok(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+    """A client writes, with the context of a reply or blindly, at an owner."""
+    return (
+        n in s.nodes
+        and (p in s.replies or (p.context == NOTHING and p.saw == FSet()))
+        and may_mint(p.context, next_version(s, n, p, value).dot)
+    )
+
+
+def put(s: State, n: NodeId, p: Reply, value: Value) -> State:
+    """The owner mints a version and stores it; its own copy counts."""
+    v = next_version(s, n, p, value)
+    actor = v.dot.actor
+    return replace(
+        s,
+        disks=s.disks.set(n, replace(s.disks[n], births=max(s.disks[n].births, actor.birth))),
+        birth=s.birth.set(n, actor.birth),
+        counter=s.counter.set(n, v.dot.counter),
+        store=s.store.set(n, add(s.store[n], v)),
+        counted=s.counted | FSet.of([Acknowledgement(n, n, v)]),
+        created=s.created | FSet.of([v]),
+        seen=s.seen.set(v, p.saw),
+        minted=s.minted.set(actor, v.dot.counter),
+    )
+
+
+def again_ok(s: State, n: NodeId, v: Version) -> bool:
+    """A put is repeated at the node that minted for it."""
+    return n in s.nodes and v in s.created and mints_as(s, n, v.dot.actor)
+
+
+def again(s: State, n: NodeId, v: Version) -> State:
+    """It mints nothing: the copy that is there counts as before."""
+    return replace(s, counted=s.counted | FSet.of([Acknowledgement(n, n, v)]))
+
+
+def send_ok(s: State, n: NodeId, v: Version, target: NodeId) -> bool:
+    """The coordinator of a put has an owner to tell."""
+    return n in s.nodes and target in s.nodes and v in s.created and mints_as(s, n, v.dot.actor)
+
+
+def send(s: State, n: NodeId, v: Version, target: NodeId) -> State:
+    """It sends everything that it holds."""
+    return replace(s, sent=s.sent | FSet.of([Sent(n, target, v, s.store[n])]))
+
+
+def receive_ok(s: State, m: Sent) -> bool:
+    """A coordinator's set arrives."""
+    return m in s.sent
+
+
+def receive(s: State, m: Sent) -> State:
+    """The owner merges it, durably, and acknowledges."""
+    return replace(
+        s,
+        store=s.store.set(m.target, merge(s.store[m.target], m.versions)),
+        acks=s.acks | FSet.of([Acknowledgement(m.coordinator, m.target, m.about)]),
+    )
+
+
+def count_ok(s: State, a: Acknowledgement) -> bool:
+    """An acknowledgement arrives."""
+    return a in s.acks
+
+
+def count(s: State, a: Acknowledgement) -> State:
+    """The coordinator counts it."""
+    return replace(s, counted=s.counted | FSet.of([a]))
+
+
+def acknowledge_ok(s: State, n: NodeId, v: Version) -> bool:
+    """A coordinator has counted enough owners for a version."""
+    return is_write_quorum(FSet.of(a.owner for a in s.counted if a.coordinator == n and a.version == v), s.config)
+
+
+def acknowledge(s: State, n: NodeId, v: Version) -> State:
+    """It tells the client."""
+    return replace(s, acked=s.acked | FSet.of([v]))
+
+
+def finish_ok(s: State, n: NodeId, v: Version) -> bool:
+    """A coordinator is done with a put, or has waited long enough."""
+    return n in s.nodes
+
+
+def finish(s: State, n: NodeId, v: Version) -> State:
+    """It forgets what it counted."""
+    return replace(s, counted=FSet.of(a for a in s.counted if not (a.coordinator == n and a.version == v)))
+
+
+# Actions: gets and repair.
+
+
+def answer_ok(s: State, r: Reading, n: NodeId) -> bool:
+    """An owner is asked, or asks itself."""
+    return n in s.nodes
+
+
+def answer(s: State, r: Reading, n: NodeId) -> State:
+    """It tells everything that it holds."""
+    return replace(s, told=s.told | FSet.of([Told(r, n, s.store[n])]))
+
+
+def collect_ok(s: State, t: Told) -> bool:
+    """An answer arrives."""
+    return t in s.told
+
+
+def collect(s: State, t: Told) -> State:
+    """The reader merges it with those that it has."""
+    return replace(
+        s,
+        gathered=s.gathered.set(t.reading, merge(s.gathered[t.reading], t.versions)),
+        heard=s.heard.set(t.reading, s.heard[t.reading] | FSet.of([t.owner])),
+    )
+
+
+def reply_ok(s: State, r: Reading, context: Clock) -> bool:
+    """A reader has heard enough owners; the context is that of what they told."""
+    return is_read_quorum(s.heard[r], s.config) and is_context(context, s.gathered[r])
+
+
+def reply(s: State, r: Reading, context: Clock) -> State:
+    """It tells the client."""
+    saw = FSet.of(x for x in s.created if knows(s, s.gathered[r], x))
+    return replace(s, replies=s.replies | FSet.of([Reply(context, saw)]))
+
+
+def push_ok(s: State, r: Reading, target: NodeId) -> bool:
+    """A reader that has heard enough may repair any owner."""
+    return target in s.nodes and is_read_quorum(s.heard[r], s.config)
+
+
+def push(s: State, r: Reading, target: NodeId) -> State:
+    """It sends everything that it gathered."""
+    return replace(s, pushed=s.pushed | FSet.of([Pushed(target, s.gathered[r])]))
+
+
+def mend_ok(s: State, p: Pushed) -> bool:
+    """A repair arrives."""
+    return p in s.pushed
+
+
+def mend(s: State, p: Pushed) -> State:
+    """The owner merges it, durably."""
+    return replace(s, store=s.store.set(p.target, merge(s.store[p.target], p.versions)))
+
+
+def forget_ok(s: State, r: Reading) -> bool:
+    """A get is over."""
+    return r in s.heard
+
+
+def forget(s: State, r: Reading) -> State:
+    """Its reader forgets it."""
+    return replace(s, gathered=s.gathered.set(r, FSet()), heard=s.heard.set(r, FSet()))
+
+
+# Actions: what may go wrong, and what happens elsewhere.
+
+
+def lose_sent_ok(s: State, m: Sent) -> bool:
+    """A message is under way."""
+    return m in s.sent
+
+
+def lose_sent(s: State, m: Sent) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, sent=s.sent - FSet.of([m]))
+
+
+def lose_pushed_ok(s: State, p: Pushed) -> bool:
+    """A repair is under way."""
+    return p in s.pushed
+
+
+def lose_pushed(s: State, p: Pushed) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, pushed=s.pushed - FSet.of([p]))
+
+
+def lose_ack_ok(s: State, a: Acknowledgement) -> bool:
+    """An acknowledgement is under way."""
+    return a in s.acks
+
+
+def lose_ack(s: State, a: Acknowledgement) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, acks=s.acks - FSet.of([a]))
+
+
+def lose_told_ok(s: State, t: Told) -> bool:
+    """An answer is under way."""
+    return t in s.told
+
+
+def lose_told(s: State, t: Told) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, told=s.told - FSet.of([t]))
+
+
+def crash_ok(s: State, n: NodeId) -> bool:
+    """At any time."""
+    return n in s.nodes
+
+
+def crash(s: State, n: NodeId) -> State:
+    """A node loses what it held in memory."""
+    return replace(
+        s,
+        counted=FSet.of(a for a in s.counted if a.coordinator != n),
+        gathered=SetMap.of({r: s.gathered[r] for r in s.gathered if r.reader != n}),
+        heard=SetMap.of({r: s.heard[r] for r in s.heard if r.reader != n}),
+    )
+
+
+def start_ok(s: State, n: NodeId, disk: Disk) -> bool:
+    """A node comes up on a new disk, whose incarnation nobody has minted under."""
+    return n in s.nodes and s.birth[n] == 0 and all(a.incarnation != disk.incarnation for a in s.minted)
+
+
+def start(s: State, n: NodeId, disk: Disk) -> State:
+    """From now on it is this disk's node."""
+    return replace(s, disks=s.disks.set(n, disk))
+
+
+def elsewhere_ok(s: State, n: NodeId) -> bool:
+    """A node mints for the first time for another key."""
+    return n in s.nodes
+
+
+def elsewhere(s: State, n: NodeId) -> State:
+    """That takes a birth from its disk."""
+    return replace(s, disks=s.disks.set(n, replace(s.disks[n], births=s.disks[n].births + 1)))
+
+
+ACTIONS = (
+    put,
+    again,
+    send,
+    receive,
+    count,
+    acknowledge,
+    finish,
+    answer,
+    collect,
+    reply,
+    push,
+    mend,
+    forget,
+    lose_sent,
+    lose_pushed,
+    lose_ack,
+    lose_told,
+    crash,
+    start,
+    elsewhere,
+)
+"""Everything that may happen."""
+
+
+# The invariants that it is about.
+
+
+def inv_dot_uniqueness(s: State) -> bool:
+    """A dot names one version."""
+    return all(implies(u.dot == v.dot, u == v) for u in s.created for v in s.created)
+
+
+def inv_only_maximal(s: State) -> bool:
+    """Nothing that holds or carries versions has one that another of them supersedes."""
+    return (
+        all(is_antichain(s.store[n]) for n in s.nodes)
+        and all(is_antichain(m.versions) for m in s.sent)
+        and all(is_antichain(p.versions) for p in s.pushed)
+        and all(is_antichain(t.versions) for t in s.told)
+        and all(is_antichain(s.gathered[r]) for r in s.gathered)
+    )
+
+
+def inv_durable_acknowledgement(s: State) -> bool:
+    """Acknowledgements stand for durable copies, success for a write quorum of owners who know the write."""
+    return (
+        all(a.version in s.created and stored(s, a.owner, a.version) for a in s.acks)
+        and all(a.version in s.created and stored(s, a.owner, a.version) for a in s.counted)
+        and all(
+            v in s.created and is_write_quorum(FSet.of(n for n in s.nodes if stored(s, n, v)), s.config)
+            for v in s.acked
+        )
+    )
+
+
+# The invariants that support them.
+
+
+def inv_owners(s: State) -> bool:
+    """Only owners are asked, told and counted."""
+    return (
+        all(m.coordinator in s.nodes and m.target in s.nodes for m in s.sent)
+        and all(p.target in s.nodes for p in s.pushed)
+        and all(a.owner in s.nodes for a in s.acks)
+        and all(a.owner in s.nodes for a in s.counted)
+    )
+
+
+def inv_numbering(s: State) -> bool:
+    """A row's counter is where its actor's numbering ends, and the next actor of a disk has minted nothing."""
+    return (
+        all(s.birth[n] <= s.disks[n].births and implies(s.birth[n] == 0, s.counter[n] == 0) for n in s.nodes)
+        and all(implies(mints_as(s, n, a), s.minted[a] == s.counter[n]) for n in s.nodes for a in s.minted)
+        and all(
+            implies(a.node == n and a.incarnation == s.disks[n].incarnation, a.birth <= s.birth[n])
+            for n in s.nodes
+            for a in s.minted
+        )
+    )
+
+
+def inv_minted(s: State) -> bool:
+    """No version or context is ahead of what was minted."""
+    return all(covers(s.minted, v.dot) and descends(s.minted, v.context) for v in s.created) and all(
+        descends(s.minted, p.context) for p in s.replies
+    )
+
+
+def inv_irreflexive(s: State) -> bool:
+    """No version supersedes itself."""
+    return all(not supersedes(v, v) for v in s.created)
+
+
+def inv_past(s: State) -> bool:
+    """Only what was written was seen."""
+    return all(x in s.created for u in s.created for x in s.seen[u])
+
+
+def inv_past_closed(s: State) -> bool:
+    """Who saw a version saw what its writer had seen."""
+    return all(y in s.seen[u] for u in s.created for x in s.seen[u] for y in s.seen[x])
+
+
+def inv_honest(s: State) -> bool:
+    """Clocks tell the causal past, exactly."""
+    return all(supersedes(u, x) == (x in s.seen[u]) for u in s.created for x in s.created)
+
+
+def inv_created(s: State) -> bool:
+    """Only what was written is held or carried."""
+    return (
+        all(s.store[n].issubset(s.created) for n in s.nodes)
+        and all(m.versions.issubset(s.created) for m in s.sent)
+        and all(p.versions.issubset(s.created) for p in s.pushed)
+        and all(t.versions.issubset(s.created) for t in s.told)
+        and all(s.gathered[r].issubset(s.created) for r in s.gathered)
+    )
+
+
+def is_contiguous(s: State, versions: Siblings) -> bool:
+    """Whether a set knows, with every version, all earlier ones of the same actor."""
+    return all(
+        implies(x.dot.actor == u.dot.actor and x.dot.counter <= u.dot.counter, knows(s, versions, x))
+        for u in versions
+        for x in s.created
+    )
+
+
+def inv_contiguous(s: State) -> bool:
+    """Whatever holds or carries a version knows all earlier ones of its actor."""
+    return (
+        all(
+            implies(x.dot.actor == u.dot.actor and x.dot.counter <= u.dot.counter, stored(s, n, x))
+            for n in s.nodes
+            for u in s.store[n]
+            for x in s.created
+        )
+        and all(is_contiguous(s, m.versions) for m in s.sent)
+        and all(is_contiguous(s, p.versions) for p in s.pushed)
+        and all(is_contiguous(s, t.versions) for t in s.told)
+        and all(is_contiguous(s, s.gathered[r]) for r in s.gathered)
+    )
+
+
+def inv_own(s: State) -> bool:
+    """A node knows everything that it minted under its row's actor."""
+    return all(implies(mints_as(s, n, x.dot.actor), stored(s, n, x)) for n in s.nodes for x in s.created)
+
+
+def inv_sent(s: State) -> bool:
+    """A set that is to be acknowledged knows the version that it is acknowledged for."""
+    return all(m.about in s.created and knows(s, m.versions, m.about) for m in s.sent)
+
+
+def inv_replies(s: State) -> bool:
+    """A reply's context covers exactly what its client has seen, which is causally closed."""
+    return (
+        all(p.saw.issubset(s.created) for p in s.replies)
+        and all(y in p.saw for p in s.replies for x in p.saw for y in s.seen[x])
+        and all(covers(p.context, x.dot) == (x in p.saw) for p in s.replies for x in s.created)
+    )
+
+
+# Lemmas about merging, proved once for any sets and used where an action merges.
+
+
+def is_held(s: State, versions: Siblings) -> bool:
+    """Whether a set is one that can be held: written versions of which none supersedes another."""
+    return versions.issubset(s.created) and is_antichain(versions)
+
+
+def lib_merge_dominates(s: State, a: Siblings, b: Siblings) -> bool:
+    """The merge knows every member of either set."""
+    return implies(is_held(s, a) and is_held(s, b), all(knows(s, merge(a, b), v) for v in a))
+
+
+def lib_merge_keeps(s: State, a: Siblings, b: Siblings) -> bool:
+    """Merging loses nothing: what a set knew, the merge knows."""
+    return implies(is_held(s, a) and is_held(s, b), all(knows(s, merge(a, b), x) for x in s.created if knows(s, a, x)))
+
+
+def uses_merge_keeps(s: State, a: Siblings, b: Siblings) -> bool:
+    """By its members."""
+    return lib_merge_dominates(s, a, b)
+
+
+def receive_uses(s: State, m: Sent) -> bool:
+    """Both sides of the merge."""
+    return lib_merge_keeps(s, s.store[m.target], m.versions) and lib_merge_keeps(s, m.versions, s.store[m.target])
+
+
+def mend_uses(s: State, p: Pushed) -> bool:
+    """Both sides of the merge."""
+    return lib_merge_keeps(s, s.store[p.target], p.versions) and lib_merge_keeps(s, p.versions, s.store[p.target])
+
+
+def collect_uses(s: State, t: Told) -> bool:
+    """Both sides of the merge."""
+    return lib_merge_keeps(s, s.gathered[t.reading], t.versions) and lib_merge_keeps(
+        s, t.versions, s.gathered[t.reading]
+    )
+
+
+# Lemmas of actions.
+
+
+def put_lemma_fresh(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+    """Nobody has written under the new dot, and nobody's context covers it."""
+    v = next_version(s, n, p, value)
+    return (
+        all(not covers(s.minted, v.dot) and u.dot != v.dot for u in s.created)
+        and all(not covers(u.context, v.dot) for u in s.created)
+        and all(not covers(q.context, v.dot) for q in s.replies)
+        and s.minted[v.dot.actor] == s.counter[n]
+    )
+
+
+def put_lemma_past(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+    """What the writer had seen is written, closed, and told exactly by the context."""
+    v = next_version(s, n, p, value)
+    return (
+        p.saw.issubset(s.created)
+        and all(y in p.saw for x in p.saw for y in s.seen[x])
+        and all(supersedes(v, x) == (x in p.saw) for x in s.created)
+        and descends(s.minted, p.context)
+    )
+
+
+def put_lemma_grow(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+    """A put makes no node forget."""
+    after = put(s, n, p, value)
+    return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x))
+
+
+def receive_lemma_grow(s: State, m: Sent) -> bool:
+    """Nor does a merge, and the target learns what it was sent."""
+    after = receive(s, m)
+    return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
+        stored(after, m.target, x) for x in s.created if knows(s, m.versions, x)
+    )
+
+
+def mend_lemma_grow(s: State, p: Pushed) -> bool:
+    """Nor does a repair, and the target learns what it was sent."""
+    after = mend(s, p)
+    return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
+        stored(after, p.target, x) for x in s.created if knows(s, p.versions, x)
+    )
+
+
+def collect_lemma_grow(s: State, t: Told) -> bool:
+    """A reader loses nothing that it was told."""
+    after = collect(s, t)
+    return all(
+        knows(after, after.gathered[t.reading], x)
+        for x in s.created
+        if knows(s, s.gathered[t.reading], x) or knows(s, t.versions, x)
+    )
+
+
+def reply_lemma_told(s: State, r: Reading, context: Clock) -> bool:
+    """The context of a reply covers exactly what its reader knows."""
+    return all(covers(context, x.dot) == knows(s, s.gathered[r], x) for x in s.created)
