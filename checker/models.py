@@ -20,10 +20,12 @@ from checker.tell import tell_action, tell_changes
 from spec import cluster
 from spec.cluster import Action
 from spec.events import Event
+from spec.network import Envelope
 from spec.properties import CLAIMS, WITNESSES, StateCheck
 from spec.ring import Member, build_ring, owners_of
+from spec.spent import DRIVER, Driver
 from spec.types import Config, Key, NodeId
-from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task, advance
+from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task
 
 T = TypeVar("T")
 
@@ -47,17 +49,24 @@ def disks(state: State) -> Hashable:
     return tuple([server.disk for _, server in state.servers.entries])
 
 
-def remembering(step: Callable[[Server, Event], Advance]) -> Callable[[Server, Event], Advance]:
-    """The same function, asked once for each server and event."""
-    memory: dict[tuple[Server, Event], Advance] = {}
+def remembering(driver: Driver) -> Driver:
+    """The same driver, asked once for the same thing."""
+    steps: dict[tuple[Server, Event], Advance] = {}
+    verdicts: dict[tuple[Envelope, Server, Server], bool] = {}
 
-    def remembered(server: Server, event: Event) -> Advance:
-        known = memory.get((server, event))
+    def advance(server: Server, event: Event) -> Advance:
+        known = steps.get((server, event))
         if known is None:
-            known = memory[server, event] = step(server, event)
+            known = steps[server, event] = driver.advance(server, event)
         return known
 
-    return remembered
+    def spent(envelope: Envelope, target: Server, source: Server) -> bool:
+        known = verdicts.get((envelope, target, source))
+        if known is None:
+            known = verdicts[envelope, target, source] = driver.is_spent(envelope, target, source)
+        return known
+
+    return Driver(advance, spent)
 
 
 def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCheck:
@@ -107,14 +116,14 @@ class ClusterMachine:
         scenario: Scenario,
         claims: Sequence[str],
         *,
-        step: Callable[[Server, Event], Advance] = advance,
+        driver: Driver = DRIVER,
         memory: bool = True,
     ) -> None:
-        """`step` is for tests that break it on purpose; `memory` for the test that compares without."""
+        """`driver` is for tests that break it on purpose; `memory` for the test that compares without."""
         self.name = name
         self.scenario = scenario
         self.properties: Sequence[Property[State, Action]] = claimed(claims, memory=memory)
-        self._advance = remembering(step) if memory else step
+        self._driver = remembering(driver) if memory else driver
 
     @property
     def action_kinds(self) -> Sequence[str]:
@@ -139,11 +148,11 @@ class ClusterMachine:
 
     def initial(self) -> Iterable[State]:
         """All nodes up, nothing asked."""
-        return [cluster.initial(self.scenario, self._advance)]
+        return [cluster.initial(self.scenario, self._driver)]
 
     def transitions(self, state: State) -> Iterable[tuple[Action, State]]:
         """Everything that can happen next."""
-        return cluster.transitions(self.scenario, state, self._advance)
+        return cluster.transitions(self.scenario, state, self._driver)
 
     def is_final(self, state: State) -> bool:
         """Whether every client has had its answers."""

@@ -31,11 +31,10 @@ from spec.maps import FMap, FSet
 from spec.messages import Forward, Found, Get, Indefinite, Operation, Put, Result, Stored
 from spec.network import Envelope, Network
 from spec.ring import build_ring
-from spec.spent import settle
+from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
 from spec.types import NodeId, RequestId, Value
 from spec.world import (
-    AdvanceFunction,
     Client,
     Look,
     Memory,
@@ -44,7 +43,6 @@ from spec.world import (
     Server,
     State,
     Task,
-    advance,
     client_id,
 )
 
@@ -123,17 +121,17 @@ Action: TypeAlias = NodeAction | Drop | Duplicate | Crash | CrashAfterCommit | R
 # Beginning.
 
 
-def initial(scenario: Scenario, advanced: AdvanceFunction = advance) -> State:
+def initial(scenario: Scenario, driver: Driver = DRIVER) -> State:
     """All nodes have started on new disks; nobody has asked for anything."""
     ring = build_ring(scenario.members, scenario.config)
     down = (Server(Node(m.name, scenario.config, ring), FMap(), FSet(), Memory()) for m in scenario.members)
-    servers = FMap.of({server.node.name: boot(server, advanced) for server in down})
+    servers = FMap.of({server.node.name: boot(server, driver) for server in down})
     return State(servers, tuple(Client() for _ in scenario.programs), Network(), scenario.faults, History())
 
 
-def boot(server: Server, advanced: AdvanceFunction) -> Server:
+def boot(server: Server, driver: Driver) -> Server:
     """A server whose process has just come up."""
-    started = advanced(server, Start(incarnation=f"disk-{server.node.name}"))
+    started = driver.advance(server, Start(incarnation=f"disk-{server.node.name}"))
     assert not started.leaving, "a node says nothing before it is asked"
     return started.server
 
@@ -199,22 +197,20 @@ def is_final(scenario: Scenario, state: State) -> bool:
     return all(client.done == len(scenario.programs[i]) for i, client in enumerate(state.clients))
 
 
-def transitions(
-    scenario: Scenario, state: State, advanced: AdvanceFunction = advance
-) -> Iterator[tuple[Action, State]]:
+def transitions(scenario: Scenario, state: State, driver: Driver = DRIVER) -> Iterator[tuple[Action, State]]:
     """Everything that can happen next, and what comes of it."""
     for action in actions(scenario, state):
-        yield action, apply(scenario, state, action, advanced)
+        yield action, apply(scenario, state, action, driver)
     if state.faults.crashes:
-        for action in crashes_after_commit(scenario, state, advanced):
-            yield action, apply(scenario, state, action, advanced)
+        for action in crashes_after_commit(scenario, state, driver):
+            yield action, apply(scenario, state, action, driver)
 
 
-def crashes_after_commit(scenario: Scenario, state: State, advanced: AdvanceFunction) -> Iterator[CrashAfterCommit]:
+def crashes_after_commit(scenario: Scenario, state: State, driver: Driver) -> Iterator[CrashAfterCommit]:
     """Every crash in the middle of a step, with every proper part of its effects released."""
     for during in node_actions(scenario, state):
         name, event = event_of(during)
-        leaving = advanced(state.servers[name], event).leaving
+        leaving = driver.advance(state.servers[name], event).leaving
         for size in range(len(leaving)):
             for released in combinations(range(len(leaving)), size):
                 yield CrashAfterCommit(during, released)
@@ -223,20 +219,20 @@ def crashes_after_commit(scenario: Scenario, state: State, advanced: AdvanceFunc
 # What comes of it.
 
 
-def apply(scenario: Scenario, state: State, action: Action, advanced: AdvanceFunction = advance) -> State:
+def apply(scenario: Scenario, state: State, action: Action, driver: Driver = DRIVER) -> State:
     """The state after an action that is possible in this one."""
-    after = perform(state, action, advanced)
-    return after if scenario.keep_spent else settle(state, after, advanced)
+    after = perform(state, action, driver)
+    return after if scenario.keep_spent else settle(state, after, driver)
 
 
-def perform(state: State, action: Action, advanced: AdvanceFunction) -> State:
+def perform(state: State, action: Action, driver: Driver) -> State:
     """The state after an action, spent messages included."""
     faults, network = state.faults, state.network
     match action:
         case Ask() | Arrive() | Expire():
-            return take_step(state, action, advanced, released=None)
+            return take_step(state, action, driver, released=None)
         case CrashAfterCommit():
-            stepped = take_step(state, action.during, advanced, action.released)
+            stepped = take_step(state, action.during, driver, action.released)
             return crash(stepped, event_of(action.during)[0])
         case Drop():
             dropped = net.take(network, action.envelope)
@@ -247,7 +243,7 @@ def perform(state: State, action: Action, advanced: AdvanceFunction) -> State:
         case Crash():
             return crash(state, action.node)
         case Restart():
-            up = boot(state.servers[action.node], advanced)
+            up = boot(state.servers[action.node], driver)
             return replace(state, servers=state.servers.set(action.node, up))
         case Cut():
             return replace(state, network=net.cut(network, action.side), faults=replace(faults, cuts=faults.cuts - 1))
@@ -258,7 +254,7 @@ def perform(state: State, action: Action, advanced: AdvanceFunction) -> State:
 def take_step(
     state: State,
     action: NodeAction,
-    advanced: AdvanceFunction,
+    driver: Driver,
     released: tuple[int, ...] | None,
 ) -> State:
     """A node takes a step and commits; of what it has to say, the `released` places leave it, or all of them."""
@@ -266,7 +262,7 @@ def take_step(
     if isinstance(action, Ask):
         state = ask(state, action)
     network = net.take(state.network, action.envelope) if isinstance(action, Arrive) else state.network
-    outcome = advanced(state.servers[name], event)
+    outcome = driver.advance(state.servers[name], event)
     history = state.history
     for siblings in outcome.stored:
         history = record(history, minting_request(event), siblings)

@@ -12,34 +12,55 @@ this on full small models: what is called spent in a state is spent in every lat
 
 from __future__ import annotations
 
-from spec.events import Deliver
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from spec.events import Deliver, Event
 from spec.messages import Answer, Forward, Forwarded, Repair, Written
 from spec.network import Envelope, Network
-from spec.types import RequestId
-from spec.world import AdvanceFunction, State
+from spec.world import Advance, Server, State, advance
+
+AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
 
 
-def settle(before: State, after: State, advanced: AdvanceFunction) -> State:
+def is_spent(envelope: Envelope, target: Server, source: Server, advanced: AdvanceFunction = advance) -> bool:
+    """Whether delivering a message, now or ever, changes nothing, as things stand at both ends."""
+    if not target.node.started:
+        return isinstance(envelope.message, Written | Answer | Forwarded)  # what they answer died with the node
+    outcome = advanced(target, Deliver(envelope.source, envelope.message))
+    return outcome.server == target and all(
+        isinstance(said, Envelope) and said.target == envelope.source and is_spent(said, source, target, advanced)
+        for said in outcome.leaving
+    )
+
+
+class Driver(Struct, frozen=True):
+    """How servers are moved: `advance` and `is_spent`, or the same with a memory."""
+
+    advance: AdvanceFunction = advance
+    is_spent: Callable[[Envelope, Server, Server], bool] = is_spent
+
+
+DRIVER = Driver()
+
+
+def settle(before: State, after: State, driver: Driver) -> State:
     """The state after an action without the messages that are spent in it; there were none before the action."""
-    in_flight = after.network.in_flight
-    changed = {name for name, server in after.servers.items() if server is not before.servers[name]}
-    concerned = dict.fromkeys(e for e in in_flight if e.target in changed or e.source in changed)
+    in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
+    changed = {name for name, server in servers.items() if server is not before.servers[name]}
     reopening = {e.message.request for e in in_flight if isinstance(e.message, Forward)}
-    spent = {e for e in concerned if is_spent(after, e, reopening, advanced)}
-    if not spent:
+    gone = set()
+    for envelope in in_flight:
+        message, target, source = envelope.message, envelope.target, envelope.source
+        if target not in changed and source not in changed:
+            continue
+        if reopening and not isinstance(message, Repair) and message.request in reopening:
+            continue
+        if spent(envelope, servers[target], servers[source]):
+            gone.add(envelope)
+    if not gone:
         return after
-    network = Network(tuple(e for e in in_flight if e not in spent), after.network.cut_off)
-    return State(after.servers, after.clients, network, after.faults, after.history)
-
-
-def is_spent(state: State, envelope: Envelope, reopening: set[RequestId], advanced: AdvanceFunction) -> bool:
-    """Whether delivering a message, now or ever, changes nothing."""
-    message, server = envelope.message, state.servers[envelope.target]
-    if reopening and not isinstance(message, Repair) and message.request in reopening:
-        return False
-    if not server.node.started:
-        return isinstance(message, Written | Answer | Forwarded)  # what they answer died with the node
-    outcome = advanced(server, Deliver(envelope.source, message))
-    if outcome.server != server:
-        return False
-    return all(isinstance(said, Envelope) and is_spent(state, said, reopening, advanced) for said in outcome.leaving)
+    network = Network(tuple([e for e in in_flight if e not in gone]), after.network.cut_off)
+    return State(servers, after.clients, network, after.faults, after.history)

@@ -6,7 +6,6 @@ each kind may happen. A *state* is everything there is at one moment; `spec.clus
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -149,10 +148,6 @@ class Advance(Struct, frozen=True):
     """The sets that it made durable."""
     leaving: tuple[Envelope | Reply, ...]
     """What it sends and says, in order."""
-
-
-AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
-"""`advance`, or the same with a memory."""
 
 
 def advance(server: Server, event: Event) -> Advance:
