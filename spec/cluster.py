@@ -28,7 +28,7 @@ from spec.clock import NOTHING, Dot
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import NOBODY, History, known_by, record
 from spec.maps import FMap, FSet
-from spec.messages import Forward, Found, Get, Indefinite, Operation, Put, Result, Stored
+from spec.messages import Forward, Forwarded, Found, Get, Indefinite, Operation, Put, Result, Stored
 from spec.network import Envelope, Network
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
@@ -314,10 +314,21 @@ def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
     if not leaving:
         return state
     for said in leaving:
+        state = promise(state, said)
         if isinstance(said, Reply):
             state = tell(state, said.request, said.result)
     sent = tuple(said for said in leaving if isinstance(said, Envelope))
     return replace(state, network=net.send(state.network, sent)) if sent else state
+
+
+def promise(state: State, said: Envelope | Reply) -> State:
+    """Whoever says that a put is stored has promised it, whether or not the client hears of it."""
+    message = said.message if isinstance(said, Envelope) else said
+    if not isinstance(message, Reply | Forwarded) or not isinstance(message.result, Stored):
+        return state
+    history = state.history
+    acknowledged = history.acknowledged | FSet((message.result.dot,))
+    return replace(state, history=History(history.shown, history.created, acknowledged))
 
 
 def tell(state: State, request: RequestId, result: Result) -> State:
@@ -327,12 +338,10 @@ def tell(state: State, request: RequestId, result: Result) -> State:
     assert client.waits_for is not None, "a client is told once, and only what it asked"
     assert client.done + 1 == request.operation, "a client is told once, and only what it asked"
     idle = Client(done=client.done + 1)
-    if isinstance(result, Stored):
-        history = replace(history, acknowledged=history.acknowledged | FSet((result.dot,)))
-    elif isinstance(result, Found):
+    if isinstance(result, Found):
         seen = known_by(history, result.siblings)
         idle = replace(idle, context=result.context, seen=seen, missed=client.owed - seen)
-    return replace(state, clients=put_client(state.clients, index, idle), history=history)
+    return replace(state, clients=put_client(state.clients, index, idle))
 
 
 def crash(state: State, name: NodeId) -> State:

@@ -36,6 +36,7 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """For each put, what its writer had been shown when it asked; nothing for a blind put."""
     created: FSet[Created] = FSet()
     acknowledged: FSet[Dot] = FSet()
+    """Puts that their coordinator has called stored."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

@@ -1,0 +1,89 @@
+"""Refinement: every explored step of the cluster is a step of the abstract protocol.
+
+For each transition the witness (`spec.abstraction`) names the protocol actions that it amounts to. They are carried
+out on the protocol state that the state before stands for, each guard asked first, and have to end exactly in the
+protocol state that the state after stands for. It is a transition property like any other, so an explorer finds a
+shortest run that leaves the protocol.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from checker.machine import Transition
+from spec import protocol
+from spec.abstraction import Move, abstraction, remainder, witness
+from spec.cluster import Action
+from spec.types import Key
+from spec.world import Scenario, State
+
+UNASKED = Key(b"a key that nobody asks for")
+
+Abstraction = Callable[[Scenario, State, Key], protocol.State]
+
+
+class Refinement:
+    """Checks transitions of one scenario, and counts which protocol actions it has seen happen."""
+
+    def __init__(self, scenario: Scenario, abstracted: Abstraction = abstraction) -> None:
+        """`abstracted` is for tests that break it on purpose."""
+        self.scenario = scenario
+        self.seen: Counter[str] = Counter()
+        self._abstracted = abstracted
+        self._known: dict[tuple[Key, State], protocol.State] = {}
+
+    def meaning(self, state: State, key: Key) -> protocol.State:
+        """The protocol state that a state stands for; the last few are remembered."""
+        known = self._known.get((key, state))
+        if known is None:
+            if len(self._known) > 64:
+                self._known.clear()
+            known = self._known[key, state] = self._abstracted(self.scenario, state, key)
+        return known
+
+    def violation(self, before: State, action: Action, after: State) -> str | None:
+        """Why this transition is no step of the protocol; None if it is one."""
+        for key in (self.scenario.key, UNASKED):
+            problem = self.leaves(before, action, after, key)
+            if problem is not None:
+                return problem if key == self.scenario.key else f"seen from another key, {problem}"
+        return None
+
+    def leaves(self, before: State, action: Action, after: State, key: Key) -> str | None:
+        """Where the protocol actions of a transition lead elsewhere."""
+        state, meant = self.meaning(before, key), self.meaning(after, key)
+        for move in witness(self.scenario, before, action, after, key):
+            allowed, state = self.perform(state, move)
+            if not allowed:
+                return f"the protocol does not allow {told(move)} there"
+        for move in remainder(state, meant):
+            allowed, state = self.perform(state, move)
+            assert allowed, "what is there can be lost"
+        wrong = [name for name in meant.__struct_fields__ if getattr(meant, name) != getattr(state, name)]
+        if not wrong:
+            return None
+        name = wrong[0]
+        return f"{name} is {getattr(meant, name)}, where the protocol leads to {getattr(state, name)}"
+
+    def perform(self, state: protocol.State, move: Move) -> tuple[bool, protocol.State]:
+        """Whether the guard of a protocol action allows it, and what it leads to."""
+        verb, args = move
+        self.seen[verb] += 1
+        if not getattr(protocol, f"{verb}_ok")(state, *args):
+            return False, state
+        return True, getattr(protocol, verb)(state, *args)
+
+    def unseen(self) -> list[str]:
+        """The protocol actions that no explored step has amounted to."""
+        return [action.__name__ for action in protocol.ACTIONS if action.__name__ not in self.seen]
+
+
+def refines(refinement: Refinement) -> Transition[State, Action]:
+    """The claim that every step is one of the protocol."""
+    return Transition("refines-protocol", refinement.violation)
+
+
+def told(move: Move) -> str:
+    """A protocol action with its parameters."""
+    return f"{move[0]}({', '.join(map(str, move[1]))})"

@@ -1,0 +1,302 @@
+"""How the explored cluster is an instance of the abstract protocol.
+
+`abstraction` says which protocol state a state of the cluster stands for, as far as one key is concerned. `witness`
+says which protocol actions a step of the cluster amounts to: usually a few, none if the key is not concerned. That
+every explored step really is what its witness says, guards included, is checked on each of them (`checker.refine`); so
+what is proved of the protocol holds of what was explored, and of what runs.
+
+Messages that leave the network, for whatever reason, are *lost* to the protocol, and replies that no client can use any
+more are *dropped*: `remainder` lists these once the step's own actions are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from spec import protocol
+from spec.clock import NOTHING, Actor, Dot
+from spec.cluster import Action, Arrive, Ask, Crash, CrashAfterCommit, Expire, event_of
+from spec.events import Deliver, Event, Invoke, Reply, request_of
+from spec.history import History, known_by
+from spec.maps import Counts, FMap, FSet, SetMap
+from spec.messages import (
+    Answer,
+    Forward,
+    Forwarded,
+    Found,
+    Get,
+    Operation,
+    Put,
+    Read,
+    Repair,
+    Stored,
+    Write,
+    Written,
+)
+from spec.network import Envelope, Network
+from spec.protocol import Acknowledgement, Pushed, Reading, Sent, Told
+from spec.repair import fold_answers
+from spec.ring import owners_of
+from spec.siblings import Version, merge
+from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
+from spec.types import Key, NodeId, RequestId
+from spec.world import Advance, Scenario, Server, State, advance
+
+InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told
+Move: TypeAlias = tuple[str, tuple[object, ...]]
+"""The name of a protocol action, and its parameters but the state."""
+
+
+# Which protocol state a cluster state stands for.
+
+
+def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
+    """The protocol state that a cluster state stands for, seen from one key: the scenario's, or one nobody asks for."""
+    node = state.servers.entries[0][1].node
+    owners = FSet.of(owners_of(node.ring, key, node.config.n))
+    rows = {name: state.servers[name].disk.row(key) for name in owners}
+    disks = {name: state.servers[name].disk.about for name in owners}
+    seen = state if key == scenario.key else unconcerned(state)
+    gets = {Reading(name, get.request): get for name, get in in_flight(seen) if isinstance(get, GetInFlight)}
+    created = FSet.of(c.version for c in seen.history.created)
+    messages = tuple(messages_of(seen))
+    return protocol.State(
+        config=node.config,
+        nodes=owners,
+        disks=FMap.of({name: disk for name, disk in disks.items() if disk is not None}),
+        birth=Counts.of({name: row.birth for name, row in rows.items()}),
+        counter=Counts.of({name: row.counter for name, row in rows.items()}),
+        store=SetMap.of({name: row.siblings for name, row in rows.items()}),
+        counted=FSet.of(counted(seen)),
+        heard=SetMap.of({reading: get.answers.keys() for reading, get in gets.items()}),
+        gathered=SetMap.of({reading: fold_answers(get.answers) for reading, get in gets.items()}),
+        sent=FSet.of(m for m in messages if isinstance(m, Sent)),
+        pushed=FSet.of(m for m in messages if isinstance(m, Pushed)),
+        acks=FSet.of(m for m in messages if isinstance(m, Acknowledgement)),
+        told=FSet.of(m for m in messages if isinstance(m, Told)),
+        replies=FSet.of(replies(seen)),
+        created=created,
+        seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
+        minted=last_counters(created),
+        acked=versions_of(seen.history, seen.history.acknowledged),
+    )
+
+
+def unconcerned(state: State) -> State:
+    """A state as a key sees it that nobody asks for: only what disks know of themselves."""
+    idle = {name: replace(server, requests=FMap(), timers=FSet()) for name, server in state.servers.items()}
+    return State(FMap.of(idle), (), Network(), state.faults, History())
+
+
+def in_flight(state: State) -> Iterator[tuple[NodeId, Request]]:
+    """Every request in flight, and where."""
+    for name, server in state.servers.items():
+        for _, request in server.requests.items():
+            yield name, request
+
+
+def version_of(history: History, dot: Dot) -> Version:
+    """The version that a dot names."""
+    return next(c.version for c in history.created if c.version.dot == dot)
+
+
+def version_for(history: History, request: RequestId, coordinator: NodeId) -> Version:
+    """The version that a coordinator minted for a request."""
+    return next(c.version for c in history.created if c.request == request and c.version.dot.actor.node == coordinator)
+
+
+def versions_of(history: History, dots: FSet[Dot]) -> FSet[Version]:
+    """The versions that these dots name."""
+    return FSet.of(version_of(history, dot) for dot in dots)
+
+
+def last_counters(created: FSet[Version]) -> Counts[Actor]:
+    """The highest counter that each actor has minted."""
+    last: dict[Actor, int] = {}
+    for version in created:
+        last[version.dot.actor] = max(last.get(version.dot.actor, 0), version.dot.counter)
+    return Counts.of(last)
+
+
+def counted(state: State) -> Iterator[Acknowledgement]:
+    """What the coordinators of puts have counted."""
+    for name, request in in_flight(state):
+        if isinstance(request, PutInFlight):
+            for owner in request.acknowledged:
+                yield Acknowledgement(name, owner, version_of(state.history, request.dot))
+
+
+def messages_of(state: State) -> Iterator[InTransit]:
+    """What the messages in flight are to the protocol."""
+    for envelope in state.network.in_flight:
+        transit = in_transit(state.history, envelope)
+        if transit is not None:
+            yield transit
+
+
+def in_transit(history: History, envelope: Envelope) -> InTransit | None:
+    """What one message is to the protocol; requests for an answer, forwards and results are nothing."""
+    source, target, message = envelope.source, envelope.target, envelope.message
+    match message:
+        case Write():
+            return Sent(source, target, version_for(history, message.request, source), message.siblings)
+        case Written():
+            return Acknowledgement(target, source, version_for(history, message.request, target))
+        case Answer():
+            return Told(Reading(target, message.request), source, message.siblings)
+        case Repair():
+            return Pushed(target, message.siblings)
+        case Read() | Forward() | Forwarded():
+            return None
+
+
+def replies(state: State) -> Iterator[protocol.Reply]:
+    """What clients hold, are about to be given, or have on its way in a forwarded put."""
+    held = [(client.context, client.seen) for client in state.clients]
+    for envelope in state.network.in_flight:
+        message = envelope.message
+        if isinstance(message, Forwarded) and isinstance(message.result, Found):
+            held.append((message.result.context, known_by(state.history, message.result.siblings)))
+        elif isinstance(message, Forward) and isinstance(message.operation, Put):
+            held.append((message.operation.context, state.history.shown[message.request]))
+    for context, seen in held:
+        if context != NOTHING:
+            yield protocol.Reply(context, versions_of(state.history, seen))
+
+
+# Which protocol actions a step of the cluster amounts to.
+
+
+def witness(scenario: Scenario, before: State, action: Action, after: State, key: Key) -> list[Move]:
+    """The protocol actions of a cluster step, but for what is lost by it."""
+    node = before.servers.entries[0][1].node
+    owners = owners_of(node.ring, key, node.config.n)
+    during = action.during if isinstance(action, CrashAfterCommit) else action
+    moves: list[Move] = []
+    if isinstance(during, Ask | Arrive | Expire) and event_of(during)[0] in owners:
+        name, event = event_of(during)
+        taken = advance(before.servers[name], event)
+        if key != scenario.key:
+            moves += [("elsewhere", (name,))] * (births(taken.server) - births(before.servers[name]))
+        else:
+            places = action.released if isinstance(action, CrashAfterCommit) else range(len(taken.leaving))
+            told = tuple(taken.leaving[i] for i in places)
+            moves += StepTaken(before, after, name, event, taken, told).moves()
+    if isinstance(action, CrashAfterCommit):
+        moves.append(("crash", (event_of(action.during)[0],)))
+    elif isinstance(action, Crash):
+        moves.append(("crash", (action.node,)))
+    return [move for move in moves if move[0] != "crash" or move[1][0] in owners]
+
+
+def births(server: Server) -> int:
+    """How many rows of a disk were given an actor."""
+    return server.disk.about.births if server.disk.about is not None else 0
+
+
+class StepTaken(Struct, frozen=True):
+    """One step of one owner of the key, as the protocol sees it."""
+
+    before: State
+    after: State
+    name: NodeId
+    event: Event
+    taken: Advance
+    told: tuple[Envelope | Reply, ...]
+    """What of it reached the network and the clients."""
+
+    def moves(self) -> Iterator[Move]:
+        """What came in, what it began, what it said, and what it let go, in this order."""
+        about = request_of(self.event)
+        was = None if about is None else self.before.servers[self.name].requests.get(about)
+        now = None if about is None else self.taken.server.requests.get(about)
+        begun = self.begun()
+        if isinstance(self.event, Deliver):
+            yield from self.arrival(self.event, was)
+        if begun is not None:
+            yield from self.beginning(*begun)
+        if about is not None and not isinstance(was, ForwardInFlight):
+            for said in self.told:
+                yield from self.saying(about, said)
+        if now is None and (isinstance(was, PutInFlight) or (begun is not None and isinstance(begun[1], Put))):
+            assert about is not None, "a put has a request"
+            yield "finish", (self.name, version_for(self.after.history, about, self.name))
+        if now is None and isinstance(was, GetInFlight):
+            yield "forget", (Reading(self.name, was.request),)
+
+    def begun(self) -> tuple[RequestId, Operation] | None:
+        """The operation that this step began to coordinate."""
+        asked = self.event.message if isinstance(self.event, Deliver) else self.event
+        sends = [said.message for said in self.taken.leaving if isinstance(said, Envelope)]
+        if isinstance(asked, Invoke | Forward) and any(isinstance(message, Write | Read) for message in sends):
+            return asked.request, asked.operation
+        return None
+
+    def beginning(self, request: RequestId, operation: Operation) -> Iterator[Move]:
+        """A put mints, or repeats what it minted; a get hears its own node first."""
+        history = self.after.history
+        if isinstance(operation, Get):
+            reading, siblings = (
+                Reading(self.name, request),
+                self.before.servers[self.name].disk.row(operation.key).siblings,
+            )
+            yield "answer", (reading, self.name)
+            yield "collect", (Told(reading, self.name, siblings),)
+        elif history.created == self.before.history.created:
+            yield "again", (self.name, version_for(history, request, self.name))
+        else:
+            reply = protocol.Reply(operation.context, versions_of(history, history.shown[request]))
+            yield "put", (self.name, reply, operation.value)
+
+    def arrival(self, event: Deliver, was: Request | None) -> Iterator[Move]:
+        """What a message does to the node that it reaches."""
+        message, transit = (
+            event.message,
+            in_transit(self.after.history, Envelope(event.source, self.name, event.message)),
+        )
+        match transit:
+            case Sent():
+                yield "receive", (transit,)
+            case Acknowledgement() if isinstance(was, PutInFlight):
+                yield "count", (transit,)
+            case Told() if isinstance(was, GetInFlight) and event.source not in was.answers:
+                yield "collect", (transit,)
+                yield from self.own_repair(was, transit)
+            case Pushed():
+                yield "mend", (transit,)
+        if isinstance(message, Read):
+            yield "answer", (Reading(event.source, message.request), self.name)
+
+    def own_repair(self, get: GetInFlight, told: Told) -> Iterator[Move]:
+        """A reader that learns what it lacked writes it down at once."""
+        if self.taken.server.disk != self.before.servers[self.name].disk:
+            gathered = merge(fold_answers(get.answers), told.versions)
+            yield "push", (told.reading, self.name)
+            yield "mend", (Pushed(self.name, gathered),)
+
+    def saying(self, about: RequestId, said: Envelope | Reply) -> Iterator[Move]:
+        """What it means to the protocol that a node says something."""
+        message = said.message if isinstance(said, Envelope) else said
+        if isinstance(message, Write) and isinstance(said, Envelope):
+            yield "send", (self.name, version_for(self.after.history, about, self.name), said.target)
+        elif isinstance(message, Repair) and isinstance(said, Envelope):
+            yield "push", (Reading(self.name, about), said.target)
+        elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
+            yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot))
+        elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Found):
+            yield "reply", (Reading(self.name, about), message.result.context)
+
+
+def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:
+    """What has to be lost or dropped for the protocol to get from where the actions led to where the cluster is."""
+    return [
+        *(("lose_sent", (sent,)) for sent in reached.sent - meant.sent),
+        *(("lose_pushed", (pushed,)) for pushed in reached.pushed - meant.pushed),
+        *(("lose_ack", (ack,)) for ack in reached.acks - meant.acks),
+        *(("lose_told", (told,)) for told in reached.told - meant.told),
+        *(("lose_reply", (reply,)) for reply in reached.replies - meant.replies),
+    ]
