@@ -77,7 +77,7 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
         table["store"] = table.get("store", {}) | {name: v for name, v in quorums.items() if v is not None}
     if peers:
         table["peer"] = [parse_peer(peer) for peer in peers]
-    run_node(read_settings(table), say, until_eof=until_eof)
+    run_node(read_settings(table, str(config or "")), say, until_eof=until_eof)
 
 
 @cli.command()
@@ -231,9 +231,10 @@ def show_values(key: str, values: Values) -> None:
         say(f"{found} siblings: values that were put without knowing of each other; put one with the context to settle")
     for version in values.siblings:
         say(f"version {version}, {len(version.value)} bytes")
+    say(f"context {values.context}")
+    for version in values.siblings:
         sys.stdout.buffer.write(version.value + (b"\n" if found > 1 else b""))
     sys.stdout.buffer.flush()
-    say(f"context {values.context}")
 
 
 def print_json(value: object) -> None:
@@ -329,7 +330,7 @@ def show_ring(rows: list[dict[str, Any]], partitions: int, n: int) -> None:  # A
         table.add_row(row["node"], row["zone"] or "-", str(row["weight"]), str(row["first"]), str(row["owns"]), share)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"of {partitions} partitions, each with {n} owners")
+    console.print(f"of {partitions} partitions, each with {n} owner{'s'[: n > 1]}")
 
 
 # Recordings.

@@ -75,20 +75,23 @@ def line(entry: bytes, chain: str) -> bytes:
     return b'{"entry":' + entry + b',"chain":"' + chain.encode() + b'"}\n'
 
 
-def export_log(path: Path) -> Iterator[bytes]:
-    """The recording in a data file at rest, as lines of NDJSON that end with an `End`.
-
-    Raises UserError if there is none, or while a node holds the file.
-    """
-    storage = open_storage(path)
-    try:
-        lines, chain = 0, ""
-        for entry, chain in storage.log():
-            lines += 1
-            yield line(entry, chain)
-        if not lines:
-            raise UserError(f"data file {path} holds no recording; run its node with --record")
+def log_lines(storage: Storage) -> Iterator[bytes]:
+    """The committed recording as lines of NDJSON that end with an `End`; nothing where there is none."""
+    lines, chain = 0, ""
+    for entry, chain in storage.log():
+        lines += 1
+        yield line(entry, chain)
+    if lines:
         end = End(lines)
         yield line(_encode(end), link(chain, end))
+
+
+def export_log(path: Path) -> Iterator[bytes]:
+    """The recording in a data file at rest. Raises UserError if it has none, or while a node holds the file."""
+    storage = open_storage(path)
+    try:
+        if storage.last_chain() is None:
+            raise UserError(f"data file {path} holds no recording; run its node with --record")
+        yield from log_lines(storage)
     finally:
         storage.close()

@@ -97,8 +97,11 @@ def parse_peer(text: str) -> Table:
     return table
 
 
-def read_settings(table: Table) -> Settings:
-    """Check the settings of a node. Raises UserError; touches nothing but the file of the secret."""
+def read_settings(table: Table, source: str = "") -> Settings:
+    """Check the settings of a node. Raises UserError; touches nothing but the file of the secret.
+
+    `source` names the file that the table came from, if it came from one.
+    """
     for name, option in (
         ("name", "--name"),
         ("listen", "--listen"),
@@ -114,7 +117,7 @@ def read_settings(table: Table) -> Settings:
             *(Member(NodeId(peer.name), peer.zone, peer.weight) for peer in written.peer),
         )
     except (msgspec.ValidationError, ValueError) as error:
-        raise usage(complaint(error)) from None
+        raise usage(f"{source}: {complaint(error)}" if source else complaint(error)) from None
     for member in members:
         if not NAME.fullmatch(member.name):
             raise usage(f"{member.name!r} is not a name for a node; give up to 63 letters, digits, dots, - and _")

@@ -30,6 +30,14 @@ from spec.types import Key, NodeId
 APPLICATION_ID = int.from_bytes(b"Ring")
 """SQLite keeps it in the file's header; `file` and we recognise the file by it."""
 
+MEMORY = Path(":memory:")
+"""No file: a disk that is gone when it is closed, for tests."""
+
+SMALLEST_BYTES = 512
+"""SQLite takes a file that is smaller than its smallest page for an empty database, and would overwrite it."""
+
+NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
+
 schema = Migrations("ringspec")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -202,6 +210,9 @@ def open_storage(path: Path, node: NodeId | None = None) -> Storage:
         raise UserError(f"data file {path} is a directory")
     if not path.parent.is_dir():
         raise UserError(f"there is no directory {path.parent} for the data file {path.name}")
+    if path.is_file() and 0 < path.stat().st_size < SMALLEST_BYTES:
+        # Asked of the size, never of the content: closing a file gives up the locks that this process has on it.
+        raise UserError(NOT_OURS.format(path))
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -226,7 +237,7 @@ def refusal(path: Path, error: sqlite3.Error) -> str:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"data file {path} is in use by another process"
     if code == sqlite3.SQLITE_NOTADB:
-        return f"{path} is not a ringspec data file; name another, or a new one"
+        return NOT_OURS.format(path)
     return f"data file {path} cannot be used: {one_line(error)}"
 
 
@@ -239,7 +250,7 @@ def prepare(connection: sqlite3.Connection, path: Path, node: NodeId | None) -> 
     connection.execute("ROLLBACK")
     is_new = application == 0 and tables == 0
     if application != APPLICATION_ID and not (is_new and node is not None):
-        raise UserError(f"{path} is not a ringspec data file; name another, or a new one")
+        raise UserError(NOT_OURS.format(path))
     database = Database(connection)
     done = {migration.name for migration in schema.applied(database)}
     if not done <= all_migrations():

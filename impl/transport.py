@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
+import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +34,9 @@ ROOM_BYTES = 64 * 1024
 
 HELLO_SECONDS = 5.0
 """How long either side may take to introduce itself."""
+
+BACKLOG = 128
+"""Connections that wait to be accepted."""
 
 RETRY_SECONDS = (0.05, 2.0)
 """The first and the longest wait before a lost connection is tried again."""
@@ -297,16 +302,20 @@ class PeerLink:
 
 
 async def listen(address: Address, factory: Callable[[], Frames]) -> asyncio.Server:
-    """Bind an address; accepting begins when the server starts to serve. Raises UserError if it cannot be bound."""
+    """Take an address; whoever connects waits until the server starts to serve. Raises UserError if it is not free."""
     try:
-        return await asyncio.get_running_loop().create_server(factory, *address, start_serving=False)
-    except (OSError, OverflowError) as error:
-        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        raise UserError(f"cannot listen on {address}: {'the port is in use' if in_use else reason_of(error)}") from None
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+        taken = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else reason_of(error)
+        raise UserError(f"cannot listen on {address}: {reason}") from None
+    return await asyncio.get_running_loop().create_server(factory, sock=taken, start_serving=False)
 
 
 def reason_of(error: Exception) -> str:
     """Why a connection could not be made, in the words of the system."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return (isinstance(error, OSError) and error.strerror) or one_line(error)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()  # the loops word `strerror` each in its own way
+    return one_line(error)

@@ -1,0 +1,164 @@
+"""The data file: what is committed is there, what is not is not, and nobody else's file is touched."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impl.errors import UserError
+from impl.storage import DiskFull, Storage, StorageError, open_storage
+from spec.events import StorageWrite, WriteDisk, WriteRow
+from spec.rows import NO_ROW, Disk, Row
+from spec.types import Key, NodeId
+
+A = NodeId("a")
+KEYS = [Key(b""), Key(b"k"), Key(b"\0\xff"), Key(b"kk")]
+
+writes = st.one_of(
+    st.builds(WriteRow, st.sampled_from(KEYS), st.builds(Row, birth=st.integers(1, 3), counter=st.integers(0, 9))),
+    st.builds(WriteDisk, st.builds(Disk, st.sampled_from(["i", "j"]), st.integers(0, 5))),
+)
+deeds = st.lists(st.one_of(st.lists(writes, max_size=3), st.sampled_from(["commit", "reopen"])), max_size=12)
+
+
+@given(deeds)
+def test_the_view_is_committed_state_overlaid_with_uncommitted_writes(
+    tmp_path_factory: pytest.TempPathFactory, deeds: list[list[StorageWrite] | str]
+) -> None:
+    path = tmp_path_factory.mktemp("storage") / "a.db"
+    storage = open_storage(path, A)
+    disk: Disk | None = None
+    rows: dict[Key, Row] = {}
+    committed = disk, dict(rows)
+    for deed in deeds:
+        if deed == "commit":
+            storage.commit()
+            committed = disk, dict(rows)
+        elif deed == "reopen":
+            storage.close()
+            storage = open_storage(path, A)
+            disk, rows = committed[0], dict(committed[1])
+        else:
+            assert not isinstance(deed, str)
+            storage.write(deed)
+            for write in deed:
+                if isinstance(write, WriteRow):
+                    rows[write.key] = write.row
+                else:
+                    disk = write.disk
+        assert storage.disk() == disk
+        assert {key: storage.row(key) for key in KEYS} == {key: rows.get(key, NO_ROW) for key in KEYS}
+        assert list(storage.rows()) == sorted(committed[1].items())
+    storage.close()
+
+
+def full(path: Path) -> Storage:
+    """A data file with one committed row and no room for a large one."""
+    storage = open_storage(path, A)
+    storage.write([WriteRow(KEYS[0], Row(counter=1))])
+    storage.commit()
+    storage.limit_pages(20)
+    return storage
+
+
+def test_a_full_disk_undoes_the_batch_and_only_it(tmp_path: Path) -> None:
+    storage = full(tmp_path / "a.db")
+    storage.write([WriteRow(KEYS[0], Row(counter=2))])
+    storage.append(b"x" * 200_000, "chain")
+    with pytest.raises(DiskFull, match="disk is full"):
+        storage.commit()
+    assert storage.row(KEYS[0]).counter == 1
+    storage.write([WriteRow(KEYS[0], Row(counter=3))])
+    storage.commit()
+    storage.close()
+    storage = open_storage(tmp_path / "a.db")
+    assert storage.row(KEYS[0]).counter == 3
+    assert list(storage.log()) == []
+    storage.close()
+
+
+def test_any_other_failure_of_a_commit_is_no_full_disk(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "a.db", A)
+    storage._connection.execute("DROP TABLE rows")
+    storage.write([WriteRow(KEYS[0], NO_ROW)])
+    with pytest.raises(StorageError, match="outcome is unknown") as caught:
+        storage.commit()
+    assert not isinstance(caught.value, DiskFull)
+    storage.close()
+
+
+def test_a_row_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "a.db", A)
+    storage._connection.execute("INSERT INTO rows VALUES (x'6b', x'ffff')")
+    with pytest.raises(StorageError, match="cannot be read"):
+        storage.row(Key(b"k"))
+    storage.close()
+
+
+def refused(path: Path, node: NodeId | None = A) -> str:
+    """What opening a file that nobody holds is refused with; one line, and the file is as it was."""
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UserError) as caught:
+        open_storage(path, node)
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_foreign_and_impossible_files_are_refused(tmp_path: Path) -> None:
+    for content in (b"x", b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000):
+        (tmp_path / "foreign").write_bytes(content)
+        assert "is not a ringspec data file" in refused(tmp_path / "foreign")
+    foreign = sqlite3.connect(tmp_path / "other.db")
+    foreign.execute("CREATE TABLE rows (key, row)")
+    foreign.close()
+    assert "is not a ringspec data file" in refused(tmp_path / "other.db")
+    (tmp_path / "empty").touch()
+    assert "is not a ringspec data file" in refused(tmp_path / "empty", None)
+    assert "there is no data file" in refused(tmp_path / "absent", None)
+    assert "is a directory" in refused(tmp_path)
+    assert "there is no directory" in refused(tmp_path / "absent" / "a.db")
+
+
+def test_another_node_s_file_and_a_newer_one_are_refused(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "a.db", A)
+    storage.close()
+    assert "belongs to node a, not to b" in refused(tmp_path / "a.db", NodeId("b"))
+    newer = sqlite3.connect(tmp_path / "a.db")
+    newer.execute("INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('ringspec', 'm999_later')")
+    newer.commit()
+    newer.close()
+    assert "newer version" in refused(tmp_path / "a.db")
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "a.db", A)
+    with pytest.raises(UserError, match="in use by another process"):
+        open_storage(tmp_path / "a.db", A)
+    code = "import sys, pathlib, impl.storage; impl.storage.open_storage(pathlib.Path(sys.argv[1]), 'a')"
+    second = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.db")], capture_output=True, text=True, check=False
+    )
+    assert "in use by another process" in second.stderr
+    storage.close()
+    open_storage(tmp_path / "a.db", A).close()
+
+
+def test_commits_survive_in_full(tmp_path: Path) -> None:
+    """The settings that durability rests on are really on."""
+    storage = open_storage(tmp_path / "a.db", A)
+    pragmas = {
+        name: storage._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "locking_mode", "application_id")
+    }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "locking_mode": "exclusive",
+        "application_id": int.from_bytes(b"Ring"),
+    }
+    storage.close()

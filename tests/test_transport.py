@@ -1,0 +1,273 @@
+"""Frames and links: what arrives in pieces is whole, what is malformed closes its own connection, and nothing grows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impl.errors import UserError
+from impl.local import free_ports
+from impl.transport import Address, Frames, Queue, listen, parse_address
+from impl.wire import (
+    PROTOCOL,
+    CallGet,
+    CallStatus,
+    ClientHello,
+    Envelope,
+    PeerHello,
+    Reply,
+    Status,
+    Turned,
+    Welcome,
+    WireError,
+    cluster_digest,
+    encode,
+    framed,
+)
+from spec.messages import Repair, Written
+from spec.siblings import NO_VERSIONS
+from spec.trace import Stamp
+from spec.types import ClientId, Key, NodeId, RequestId
+from tests.nodes import SECRET, THREE, clients, running, settings_of
+
+A, B = NodeId("a"), NodeId("b")
+
+
+def feed(frames: Frames, data: bytes, sizes: list[int]) -> None:
+    """Let bytes arrive in pieces of these sizes, as an event loop would."""
+    while data:
+        room = frames.get_buffer(-1)
+        assert len(room) > 0
+        size = min(sizes.pop(0) if sizes else len(data), len(room), len(data))
+        room[:size] = data[:size]
+        room.release()
+        data = data[size:]
+        frames.buffer_updated(size)
+
+
+@given(st.lists(st.binary(max_size=300) | st.just(b"y" * 200_000), max_size=6), st.lists(st.integers(1, 100_000)))
+def test_frames_arrive_whole_and_in_order_however_they_are_cut(bodies: list[bytes], sizes: list[int]) -> None:
+    frames, got = Frames(200_000), list[bytes]()
+    frames.on_frame = lambda frame: got.append(bytes(frame))
+    feed(frames, b"".join(map(framed, bodies)), sizes)
+    assert got == bodies
+
+
+def test_no_room_is_made_for_a_frame_that_is_too_large() -> None:
+    frames, refused = Frames(1000), list[str]()
+    frames.on_refused = refused.append
+    feed(frames, (2**32 - 1).to_bytes(4), [])
+    assert refused == ["a frame of 4294967295 bytes; the limit is 1000"]
+    large = Frames(2**31)
+    feed(large, (2**31).to_bytes(4) + b"x" * 10, [])
+    assert len(large.get_buffer(-1)) < 100_000
+
+
+def test_room_for_a_large_frame_is_given_back() -> None:
+    frames = Frames(10**6)
+    feed(frames, framed(b"x" * 10**6), [])
+    assert len(frames.get_buffer(-1)) < 100_000
+
+
+@given(st.lists(st.binary(max_size=9)), st.integers(1, 5), st.integers(1, 40))
+def test_a_queue_keeps_the_newest_within_its_limits(sent: list[bytes], most: int, size: int) -> None:
+    queue = Queue(most, size)
+    for frame in sent:
+        queue.put(frame)
+    kept = [queue.take() for _ in range(len(queue))]
+    assert kept == sent[len(sent) - len(kept) :]
+    assert queue.lost == len(sent) - len(kept)
+    assert len(kept) <= most
+    assert sum(map(len, kept)) <= size
+    if queue.lost:
+        more = sent[queue.lost - 1 :]
+        assert len(more) > most or sum(map(len, more)) > size
+
+
+@pytest.mark.parametrize("text", ["", "x", ":1", "h:", "h:0", "h:65536", "h:-1", "h:1x", "7401"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not an address"):
+        parse_address(text)
+
+
+def test_addresses() -> None:
+    assert str(parse_address("127.0.0.1:7401")) == "127.0.0.1:7401"
+    assert str(parse_address("[::1]:7401")) == "[::1]:7401"
+
+
+# Real nodes from here on.
+
+
+class Raw:
+    """A connection that says whatever a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def say(self, body: bytes) -> None:
+        self.writer.write(framed(body))
+        await self.writer.drain()
+
+    async def hear(self) -> bytes | None:
+        """The next frame; None when the connection is closed."""
+        try:
+            size = int.from_bytes(await self.reader.readexactly(4))
+            return await self.reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return None
+
+    async def turned(self) -> str:
+        """Why the connection was turned down, after which it is closed."""
+        frame = await self.hear()
+        assert frame is not None
+        said = msgspec.msgpack.decode(frame)
+        told = said if isinstance(said, dict) else said[1]
+        assert await self.hear() is None
+        return msgspec.convert(told, Turned).reason
+
+
+def with_node(test: Callable[[Callable[[], Coroutine[Any, Any, Raw]]], Coroutine[Any, Any, None]], path: Path) -> None:
+    """Run a test against node a of three, the others being down; whatever the test does, the node still serves."""
+
+    async def main() -> None:
+        settings = settings_of(path, ["a", "b", "c"], THREE)
+        opened: list[Raw] = []
+
+        async def connect() -> Raw:
+            opened.append(Raw(*await asyncio.open_connection(*settings[A].listen)))
+            return opened[-1]
+
+        async with running(settings[A]) as nodes, clients(settings[A]) as (client,):
+            steps = (await client.status()).steps
+            await test(connect)
+            status = await client.status()
+            assert status.steps == steps, "nothing of it became a step"
+            assert not nodes[0].task.done()
+            for raw in opened:
+                raw.writer.close()
+
+    asyncio.run(main())
+
+
+DIGEST = cluster_digest(SECRET, THREE, settings_of(Path(), ["a", "b", "c"], THREE)[A].members)
+PEER = PeerHello(PROTOCOL, B, A, DIGEST)
+CLIENT = ClientHello(PROTOCOL, ClientId("me"))
+STAMP = Stamp(B, 1, 1, 0)
+MESSAGE = Written(RequestId(ClientId("me"), 1))
+
+BAD_HELLOS: list[tuple[bytes, str]] = [
+    (b"", "malformed"),
+    (b"\xc1", "malformed"),
+    (b"\x93\x01", "malformed"),
+    (b"\x91" * 60_000, "malformed"),
+    (encode(CallStatus(-1)), "malformed"),
+    (encode(Envelope(STAMP, MESSAGE)), "malformed"),
+    (encode(PeerHello(PROTOCOL + 1, B, A, DIGEST)), "speaks protocol 1, not 2"),
+    (encode(ClientHello(PROTOCOL + 1, ClientId("me"))), "speaks protocol 1, not 2"),
+    (encode(ClientHello(PROTOCOL, ClientId(""))), "malformed"),
+    (encode(PeerHello(PROTOCOL, B, B, DIGEST)), "this is node a, not b"),
+    (encode(PeerHello(PROTOCOL, NodeId("x"), A, DIGEST)), "knows no other node x"),
+    (encode(PeerHello(PROTOCOL, A, A, DIGEST)), "knows no other node a"),
+    (encode(PeerHello(PROTOCOL, B, A, b"other")), "differ in configuration"),
+]
+
+
+def test_who_does_not_introduce_itself_properly_is_turned_away(tmp_path: Path) -> None:
+    async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
+        for hello, reason in BAD_HELLOS:
+            raw = await connect()
+            await raw.say(hello)
+            assert reason in await raw.turned()
+
+    with_node(test, tmp_path)
+
+
+def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
+    frames = [
+        b"",
+        b"\xc1",
+        b"\x91" * 100_000,
+        encode(PEER),
+        encode(Envelope(Stamp(A, 1, 1, 0), MESSAGE)),
+        encode(Envelope(STAMP, Repair(Key(b"k"), NO_VERSIONS)))[:-2],
+        encode([STAMP, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]),
+        encode([[B, -1, 1, 0], MESSAGE]),
+        encode([[B, 2**70 % 2**64, 0, 0], MESSAGE]),
+    ]
+
+    async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
+        for hello in (PEER, CLIENT):
+            for frame in frames:
+                raw = await connect()
+                await raw.say(encode(hello))
+                welcome = await raw.hear()
+                assert welcome is not None
+                assert msgspec.msgpack.decode(welcome, type=Welcome).node == A
+                await raw.say(frame)
+                assert await raw.turned()
+            raw = await connect()
+            await raw.say(encode(hello))
+            await raw.hear()
+            raw.writer.write((THREE.limits.frame_bytes + 1).to_bytes(4))
+            assert "the limit is" in await raw.turned()
+
+    with_node(test, tmp_path)
+
+
+def test_a_client_may_ask_nothing_that_is_no_call(tmp_path: Path) -> None:
+    async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
+        for bad in (encode(CallGet(0, Key(b"k"))), encode(Envelope(STAMP, MESSAGE)), encode({"type": "CallX"})):
+            raw = await connect()
+            await raw.say(encode(CLIENT))
+            await raw.hear()
+            await raw.say(encode(CallStatus(-1)))
+            answer = await raw.hear()
+            assert answer is not None
+            assert isinstance(msgspec.msgpack.decode(answer, type=Reply).told, Status)
+            await raw.say(bad)
+            assert "malformed" in await raw.turned()
+
+    with_node(test, tmp_path)
+
+
+def test_links_mend_themselves_and_what_waited_arrives(tmp_path: Path) -> None:
+    async def main() -> None:
+        settings = settings_of(tmp_path, ["a", "b", "c"], THREE)
+        async with running(settings[A], settings[B]) as (_, b), clients(settings[A]) as (client,):
+            for i in range(3):
+                await client.put(b"k%d" % i, b"v")
+            await b.end()
+            async with running(settings[B]):
+                while not all(peer.connected for peer in (await client.status()).peers if peer.name == B):
+                    await asyncio.sleep(0.005)
+                await client.put(b"k", b"v")
+
+    asyncio.run(main())
+
+
+def test_a_port_in_use_is_refused() -> None:
+    async def main() -> None:
+        address = Address("127.0.0.1", free_ports(1)[0])
+        first = await listen(address, lambda: Frames(1))
+        with pytest.raises(UserError, match="the port is in use"):
+            await listen(address, lambda: Frames(1))
+        first.close()
+        with pytest.raises(UserError, match="cannot listen on"):
+            await listen(Address("192.0.2.1", 1), lambda: Frames(1))
+
+    asyncio.run(main())
+
+
+def test_bytes_that_do_not_decode_are_one_typed_error() -> None:
+    from impl.wire import call_decoder, decode
+
+    for frame in (b"", b"\xd9\x01\xff", b"\x91" * 100_000, b"\x82\xa4type\xa3Get"):
+        with pytest.raises(WireError, match="malformed frame"):
+            decode(call_decoder, memoryview(frame))
