@@ -1,0 +1,91 @@
+"""The store's models, to the end: what CI can afford here, what takes minutes behind the marker `deep`."""
+
+from __future__ import annotations
+
+import pytest
+
+from checker.explore import Bounds, Result, explore
+from checker.models import MODELS, ClusterMachine, machine_of
+from spec.cluster import Action
+from spec.world import State
+
+# Distinct states and steps generated. They are facts about the models: a change here changes what is explored.
+COUNTS = {
+    "puts": (1_861, 6_343),
+    "puts-crash": (12_851, 54_163),
+    "put-get-drop": (2_299, 8_326),
+    "put-get-duplicate": (3_988, 15_901),
+    "put-get-crash": (5_228, 20_938),
+    "put-get-cut": (4_094, 13_726),
+    "forward-duplicate": (17_051, 101_712),
+    "write-all-duplicate": (3_094, 12_085),
+}
+QUICK = tuple(COUNTS)
+DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)
+
+
+def search(name: str, bounds: Bounds | None = None) -> Result[State, Action]:
+    """Explore a model, and say everything that did not hold if a test fails on it."""
+    result = explore(machine_of(name), bounds or Bounds())
+    print(result.verdict, result.violation and (result.violation.property, result.violation.clause), result.stopped)
+    return result
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_small_models_hold_to_the_end(name: str) -> None:
+    """Every reachable state was seen, every claim holds, every *sometimes* was met."""
+    result = search(name)
+    assert result.verdict == "holds"
+    assert (result.states, result.generated) == COUNTS[name]
+    assert all(coverage.generated for coverage in result.coverage), "an action that can happen never did"
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_the_first_states_of_large_models(name: str) -> None:
+    """Bounded siblings of the deep searches: nothing is violated, and nothing is claimed to hold."""
+    result = search(name, Bounds(states=4_000))
+    assert result.verdict == "incomplete"
+    assert all(p.standing != "violated" for p in result.properties)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", DEEP)
+def test_large_models_hold_to_the_end(name: str) -> None:
+    """The store with two concurrent puts and a get, under each fault, at every moment."""
+    result = search(name)
+    assert result.verdict == "holds"
+    print(f"{name}: {result.states:,} states, {result.generated:,} generated, {result.seconds:.0f} s")
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.must_fail])
+def test_controls_fail(name: str) -> None:
+    """A configuration that cannot keep a promise is found out, by the promise it cannot keep."""
+    result = search(name)
+    assert result.violation is not None
+    assert result.violation.property == MODELS[name].must_fail
+
+
+def test_the_shortest_story_of_weak_quorums() -> None:
+    """R = W = 1: one put at one node, one get at another."""
+    result = search("weak")
+    assert result.violation is not None
+    machine = machine_of("weak")
+    told = [machine.describe_action(step.action) for step in result.violation.path if step.action is not None]
+    assert told == ["client1 asks a to put client1#1 after []", "client1 asks b to get"]
+
+
+def test_remembering_changes_nothing() -> None:
+    """The same counts with and without the memory of steps, verdicts and properties."""
+    model = MODELS["put-get-drop"]
+    plain = explore(ClusterMachine("plain", model.scenario, model.claims, memory=False))
+    quick = search("put-get-drop")
+    assert (plain.verdict, plain.states, plain.generated) == (quick.verdict, quick.states, quick.generated)
+
+
+def test_every_model_claims_something_and_knows_its_claims() -> None:
+    """A model without claims, or with a misspelt one, would hold for nothing."""
+    for name, model in MODELS.items():
+        claimed = {p.name for p in machine_of(name).properties}
+        assert model.claims
+        assert set(model.claims) <= claimed, name

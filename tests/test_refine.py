@@ -1,0 +1,94 @@
+"""Explored steps are steps of the abstract protocol; and a wrong abstraction would be noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from msgspec.structs import fields, replace
+
+from checker.explore import Bounds, Result, explore
+from checker.models import MODELS, ClusterMachine
+from checker.refine import Abstraction, Refinement, refines
+from spec import protocol
+from spec.abstraction import abstraction
+from spec.cluster import Action
+from spec.maps import Counts, FMap, FSet, SetMap
+from spec.types import Config, Key
+from spec.world import Scenario, State
+
+STATES = 1_500
+
+
+def refine(name: str, abstracted: Abstraction = abstraction) -> tuple[Result[State, Action], Refinement]:
+    """Explore the first states of a model with refinement as its only claim."""
+    scenario = MODELS[name].scenario
+    machine, refinement = ClusterMachine(name, scenario, ()), Refinement(scenario, abstracted)
+    machine.properties = [refines(refinement)]
+    return explore(machine, Bounds(states=STATES)), refinement
+
+
+def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
+    """What is proved of the protocol is proved of what is explored, and no action is proved for nothing."""
+    seen: Counter[str] = Counter()
+    for name in ("put-get-drop", "put-get-crash", "put-get-cut", "forward-duplicate", "reconcile", "write-all"):
+        result, refinement = refine(name)
+        assert result.violation is None, f"{name}: {result.violation}"
+        seen += refinement.seen
+    assert not [action.__name__ for action in protocol.ACTIONS if not seen[action.__name__]]
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if name.startswith(("put-get", "puts-crash"))])
+def test_every_step_of_a_whole_model_refines(name: str) -> None:
+    """To the end."""
+    scenario = MODELS[name].scenario
+    machine, refinement = ClusterMachine(name, scenario, ()), Refinement(scenario)
+    machine.properties = [refines(refinement)]
+    assert explore(machine).verdict == "holds"
+
+
+def forgetting(field: str) -> Abstraction:
+    """The abstraction with one field always as it is at the beginning."""
+
+    def abstracted(scenario: Scenario, state: State, key: Key) -> protocol.State:
+        whole = abstraction(scenario, state, key)
+        value = getattr(whole, field)
+        empty: object = FSet()
+        if isinstance(value, Counts | SetMap):
+            empty = type(value)()
+        elif isinstance(value, FMap):
+            empty = FMap.of({name: replace(disk, births=0) for name, disk in value.items()})
+        elif isinstance(value, Config):
+            empty = replace(value, r=3, w=3)
+        return replace(whole, **{field: empty})
+
+    return abstracted
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(protocol.State)])
+def test_an_abstraction_that_forgets_a_field_is_caught(field: str) -> None:
+    """Every field of the protocol's state matters to some explored step."""
+    assert any(
+        refine(name, forgetting(field))[0].violation is not None
+        for name in ("put-get-drop", "reconcile", "forward-duplicate")
+    )
+
+
+@pytest.mark.parametrize("name", ["put-get-crash", "reconcile", "forward-duplicate"])
+def test_the_proved_invariants_hold_of_what_is_explored(name: str) -> None:
+    """The same functions that are proved, evaluated on explored states."""
+    scenario = MODELS[name].scenario
+    invariants = [getattr(protocol, verb) for verb in dir(protocol) if verb.startswith("inv_")]
+    assert len(invariants) >= 10
+    frontier, known = list(ClusterMachine(name, scenario, ()).initial()), set[State]()
+    machine = ClusterMachine(name, scenario, ())
+    while frontier and len(known) < 400:
+        state = frontier.pop(0)
+        for _, after in machine.transitions(state):
+            if after not in known:
+                known.add(after)
+                frontier.append(after)
+                meant = abstraction(scenario, after, scenario.key)
+                assert not [invariant.__name__ for invariant in invariants if not invariant(meant)]
