@@ -1,22 +1,22 @@
 """Breadth-first search: every reachable state once, in order of distance, each with a link to where it came from.
 
-The states found so far stand in one list, in order of discovery. That list is also the queue: the search walks it from the
-front while successors are appended at the back, so states come in order of their distance from an initial state, and the
-first violation of a property is a shortest one. `seen`, an exact set of the same objects, says whether a state is new;
-nothing is judged by a fingerprint. A state's parent is its index in the list, four bytes; the indices at which levels begin
-give every state's depth. Which action led to a state is not kept: a counterexample is rebuilt by asking the machine again,
-which also catches a machine that answers differently the second time.
+The states found so far stand in one list, in order of discovery. That list is also the queue: the search walks it
+from the front while successors are appended at the back, so states come in order of their distance from an initial
+state, and the first violation of a property is a shortest one. `seen`, an exact set of the same objects, says whether
+a state is new; nothing is judged by a fingerprint. A state's parent is its index in the list, four bytes; the indices
+at which levels begin give every state's depth. Which action led to a state is not kept: a counterexample is rebuilt
+by asking the machine again, which also catches a machine that answers differently the second time.
 
-State properties are evaluated once per distinct state, step properties once per step generated (only where there are any).
-A *sometimes* is looked for in every sixteenth state in passing, where one that is often met soon is; only for those not met so
-are all states looked through at the end. The search ends
+State properties are evaluated once per distinct state, step properties once per step generated (only where there are
+any). A *sometimes* is looked for in every sixteenth state in passing, where one that is often met soon is; only for
+those not met so are all states looked through at the end. The search ends
 
     holds        every reachable state was seen, no claim was violated, every *sometimes* was met;
     violated     at the first violation or deadlock, or after the whole search if a *sometimes* was never met;
     incomplete   at a bound (states, depth, seconds), at Ctrl-C or when memory ran out: never reported as *holds*.
 
-`generated` counts as TLC does: initial states plus steps. A machine that raises, or a property that does, ends the search
-with a `ModelError` that names what was asked and the path to the state it was asked in.
+`generated` counts as TLC does: initial states plus steps. A machine that raises, or a property that does, ends the
+search with a `ModelError` that names what was asked and the path to the state it was asked in.
 
 While it runs, cyclic garbage collection is off, for it would walk all the states again and again; machines that build
 reference cycles in their steps leak them until the search is over.
@@ -50,6 +50,7 @@ Standing: TypeAlias = Literal["holds", "violated", "not violated so far", "met",
 PropertyKind: TypeAlias = Literal["always", "transition", "sometimes", "deadlock"]
 
 DEADLOCK = "deadlock-free"
+DEADLOCK_CLAUSE = "nothing can happen here, and the state is not declared final"
 VIOLATED = "violated"
 PAUSE_MASK = 15  # what need not be done for every state is done for every sixteenth
 
@@ -85,7 +86,7 @@ class Step(Struct, Generic[S, A], frozen=True):
 
 
 class Violation(Struct, Generic[S, A], frozen=True):
-    """A claim that failed: which, the clause, and a shortest path to it (empty for a *sometimes* that was never met)."""
+    """A claim that failed, the clause, and a shortest path to it, empty for a *sometimes* that was never met."""
 
     property: str
     kind: PropertyKind
@@ -141,7 +142,7 @@ class ModelError(Exception):
 
 def explore(
     machine: Machine[S, A],
-    bounds: Bounds = Bounds(),
+    bounds: Bounds = Bounds(),  # noqa: B008 - immutable
     on_progress: Callable[[Progress], None] | None = None,
     every_seconds: float = 1.0,
 ) -> Result[S, A]:
@@ -153,8 +154,7 @@ def explore(
     with _no_garbage_collection():
         try:
             stopped = VIOLATED if search.start() else search.run()
-            if stopped != VIOLATED:
-                search.look_everywhere()
+            search.look_everywhere()
         except KeyboardInterrupt:
             stopped = "interrupted"
         except (MemoryError, ModelError) as error:
@@ -282,6 +282,8 @@ class _Search(Generic[S, A]):
                 if clause is not None:
                     self.violation = Violation(name, "always", _sentence(clause), self.path(index))
                     return True
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(f"property {name}", _said(error), self.path(index)) from error
         return False
@@ -302,6 +304,8 @@ class _Search(Generic[S, A]):
                     if holds(before, action, after):
                         self.met[name] = self.depth(self.states.index(before)) + 1
                         self.sometimes_step = [other for other in self.sometimes_step if other[0] != name]
+            except ModelError:
+                raise
             except Exception as error:
                 path = (*self.path(self.states.index(before)), Step(action, after))
                 raise ModelError(f"property {name}", _said(error), path) from error
@@ -322,8 +326,7 @@ class _Search(Generic[S, A]):
         """Judge a state without transitions."""
         if self.machine.is_final(state):
             return False
-        clause = "nothing can happen here, and the state is not declared final"
-        self.violation = Violation(DEADLOCK, "deadlock", clause, self.path(index))
+        self.violation = Violation(DEADLOCK, "deadlock", DEADLOCK_CLAUSE, self.path(index))
         return True
 
     def look_everywhere(self) -> None:
@@ -377,7 +380,9 @@ class _Search(Generic[S, A]):
         unmet = [p for p in self.properties if isinstance(p, Sometimes | SometimesStep) and p.name not in self.met]
         violation = self.violation
         if not stopped and unmet:
-            clause = f"met by none of {len(self.states):,} states, so {unmet[0].of} may hold for want of anything happening"
+            clause = (
+                f"met by none of {len(self.states):,} states, so {unmet[0].of} may hold for want of anything happening"
+            )
             violation = Violation(unmet[0].name, "sometimes", clause, ())
         verdict: Verdict = "violated" if violation is not None else "incomplete" if stopped else "holds"
         return Result(
@@ -430,7 +435,7 @@ def _said(error: Exception) -> str:
 
 
 def _sentence(clause: object) -> str:
-    """What a `violation` function answered, if it answered as it should: a predicate given in its place answers True."""
+    """What a `violation` function answered, if it answered as it should: a predicate in its place answers True."""
     if not isinstance(clause, str):
         raise TypeError(f"`violation` gave {clause!r}; it gives None where the property holds, else a clause")
     return clause

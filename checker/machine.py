@@ -1,14 +1,14 @@
 """What can be explored: a machine, and the properties claimed of it.
 
-A machine is a state graph given by functions. `initial()` yields the states it may start in; `transitions(state)` yields
-every (action, next state) that may happen there. States and actions are immutable values: equal states *are* the same
-state, whatever led to them, so a state holds everything that its future depends on. Both iterables come in an order that is
-the same in every run (never the iteration order of a set or of a hash), for that order decides which of several shortest
-counterexamples is told.
+A machine is a state graph given by functions. `initial()` yields the states it may start in; `transitions(state)`
+yields every (action, next state) that may happen there. States and actions are immutable values: equal states *are*
+the same state, whatever led to them, so a state holds everything that its future depends on. Both iterables come in
+an order that is the same in every run (never the iteration order of a set or of a hash), for that order decides which
+of several shortest counterexamples is told.
 
-Whoever prefers to write "what may happen" and "what it does" apart inherits `SimpleMachine` and gives `actions(state)` and
-`step(state, action)`; `transitions` follows. A machine may still override `transitions` for speed, and then `audit` walks
-its states and reports the first one where the two forms differ.
+Whoever prefers to write "what may happen" and "what it does" apart inherits `SimpleMachine` and gives
+`actions(state)` and `step(state, action)`; `transitions` follows. A machine may still override `transitions` for
+speed, and then `audit` walks its states and reports the first one where the two forms differ.
 
 Four kinds of property:
 
@@ -17,14 +17,15 @@ Four kinds of property:
     Sometimes(name, holds, of)          of at least one reachable state
     SometimesStep(name, holds, of)      of at least one step
 
-`violation` returns None where the property holds, else one line that says which clause failed, and on what. A *sometimes*
-is the witness that the claim named `of` is not vacuous: that nothing bad happens says little where nothing happens. So a
-*sometimes* that a complete search never meets is a failure of the model, as grave as a violation.
+`violation` returns None where the property holds, else one line that says which clause failed, and on what. A
+*sometimes* is the witness that the claim named `of` is not vacuous: that nothing bad happens says little where
+nothing happens. So a *sometimes* that a complete search never meets is a failure of the model, as grave as a
+violation.
 
 A state in which nothing can happen is a deadlock, unless `is_final(state)` says that this is how it should end.
 
-A machine may also offer what the protocols at the end of this module name: words for its actions and changes, kinds of
-action for coverage, and its parameters.
+A machine may also offer what the protocols at the end of this module name: words for its actions and changes, kinds
+of action for coverage, and its parameters.
 """
 
 from collections import deque
@@ -47,7 +48,7 @@ class Always(Struct, Generic[S], frozen=True):
 
 
 class Transition(Struct, Generic[S, A], frozen=True):
-    """Holds of every step; `violation(before, action, after)` is None there, else the clause that failed and on what."""
+    """Holds of every step; `violation(before, action, after)` is None there, else what failed and on what."""
 
     name: str
     violation: Callable[[S, A, S], str | None]
@@ -73,7 +74,7 @@ Property: TypeAlias = Always[S] | Transition[S, A] | Sometimes[S] | SometimesSte
 
 
 class Machine(Protocol[S, A]):
-    """A state graph with claims about it. States are hashable and immutable; an action is any immutable value but None."""
+    """A state graph with claims about it. States are hashable; an action is any immutable value but None."""
 
     @property
     def name(self) -> str:

@@ -1,8 +1,9 @@
 """What the explorer costs over a bare loop: two-phase commit with 7 managers, in pairs, in one process.
 
-The bare loop is the least that finds the same states: a set and a deque over the same machine's `transitions`. The explorer
-evaluates all properties, keeps parent links and coverage, and looks for deadlocks. Both run with garbage collection off.
-Run as `pytest -m bench tests/bench/bench_explore.py -s` or `python -m tests.bench.bench_explore [pairs]`.
+The bare loop is the least that finds the same states: a set and a deque over the same machine's `transitions`. The
+explorer evaluates all properties, keeps parent links and coverage, and looks for deadlocks. Both run with garbage
+collection off. Run as `pytest -m bench tests/bench/bench_explore.py -s` or `python -m tests.bench.bench_explore
+[pairs]`.
 """
 
 import gc

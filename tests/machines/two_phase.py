@@ -1,12 +1,12 @@
 """Two-phase commit, after Gray and Lamport, "Consensus on Transaction Commit" (2006), and its TLA+ module TwoPhase.
 
-Resource managers work on one transaction. Each may prepare, which it tells the transaction manager, or abort on its own as
-long as it has not prepared. The transaction manager collects the announcements; once all have prepared it may commit, and
-until it has decided it may abort. Managers obey its decision. Messages are never removed: one that was sent can be received
-at any time, and again.
+Resource managers work on one transaction. Each may prepare, which it tells the transaction manager, or abort on its
+own as long as it has not prepared. The transaction manager collects the announcements; once all have prepared it may
+commit, and until it has decided it may abort. Managers obey its decision. Messages are never removed: one that was
+sent can be received at any time, and again.
 
-With n managers there are 6ⁿ + 4ⁿ + 2ⁿ reachable states. One without a transition does not exist: a decision, once sent, can
-always be received again, and before it the transaction manager can abort.
+With n managers there are 6ⁿ + 4ⁿ + 2ⁿ reachable states. One without a transition does not exist: a decision, once
+sent, can always be received again, and before it the transaction manager can abort.
 """
 
 from collections.abc import Iterator, Sequence
@@ -218,7 +218,9 @@ class FastTwoPhase(TwoPhase):
         for r, announcement, hears_prepared, prepares, chooses_to_abort, hears_commit, hears_abort in self.per_manager:
             now, left, right = managers[r], managers[:r], managers[r + 1 :]
             if undecided and announcement in messages:
-                add((hears_prepared, state if r in prepared else State(managers, coordinator, prepared | {r}, messages)))
+                add(
+                    (hears_prepared, state if r in prepared else State(managers, coordinator, prepared | {r}, messages))
+                )
             if now == "working":
                 announced = messages | {announcement}
                 add((prepares, State(left + PREPARED + right, coordinator, prepared, announced)))

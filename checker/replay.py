@@ -1,0 +1,181 @@
+"""What `ringspec replay TRACE` does with a trace of a machine: take the path again, and tell it.
+
+Every step is taken by the machine itself. It is asked for its initial states and transitions, and the recorded action
+has to be among them and to lead to the recorded state; where several actions that are written alike lead on, the one
+that leads to the recorded state is taken. Values are compared as they are written, so no types need be known. The
+first place where machine and trace part is told as what was recorded against what the machine gives. If the trace
+says that a property fails at its end, it has to fail there now.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from checker.check import HOLDS, OUR_BUG, USAGE, VIOLATED, AnyMachine, Registry, Streams, UsageError, machine_of
+from checker.explore import DEADLOCK, DEADLOCK_CLAUSE, Step
+from checker.itf import Scanned, encode_action, encode_state, normal, scan
+from checker.itf_values import ItfError, Json, text_of
+from checker.machine import Always, Transition
+from checker.report import params_of
+from checker.story import WIDTH, action_told, changes, tell_path, tell_step
+
+
+class Replayed(Struct, frozen=True):
+    """How far the machine went along; `divergence` says where it parted from the trace, or is empty."""
+
+    path: tuple[Step[object, object], ...]
+    divergence: str = ""
+
+
+def replay(registry: Registry, file: Path, *, step: bool = False, streams: Streams | None = None) -> int:
+    """Replay a trace on the model that it names, and tell it, whole or step by step; the answer is the exit code.
+
+    0: the machine takes this path, and what the trace says fails does fail. 1: it does not. 2: no such trace or model.
+    """
+    streams = streams or Streams.standard()
+    try:
+        scanned = read(file)
+        machine = machine_for(registry, scanned)
+    except (UsageError, ItfError) as error:
+        print(f"{file}: {error}", file=streams.stderr)
+        return USAGE
+    try:
+        replayed = follow(machine, scanned)
+        ending = outcome(machine, scanned, replayed)
+    except Exception as error:
+        print(f"{scanned.about.machine}: the model is at fault: {type(error).__name__}: {error}", file=streams.stderr)
+        return OUR_BUG
+    if step:
+        walk_through(machine, replayed.path, streams)
+    else:
+        print(tell_path(machine, replayed.path), end="\n\n" if replayed.path else "", file=streams.stdout)
+    good = not replayed.divergence and ending.good
+    print(ending.text, file=streams.stdout)
+    return HOLDS if good else VIOLATED
+
+
+class Ending(Struct, frozen=True):
+    """What there is to say at the end, and whether the trace was right."""
+
+    good: bool
+    text: str
+
+
+def read(file: Path) -> Scanned:
+    """The trace in a file. Raises UsageError or ItfError."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(error.strerror or str(error)) from None
+    scanned = scan(data)
+    if not scanned.steps:
+        raise ItfError("this trace has no states")
+    return scanned
+
+
+def machine_for(registry: Registry, scanned: Scanned) -> AnyMachine:
+    """The machine that the trace names. Raises UsageError if there is none or its parameters are others."""
+    machine = machine_of(registry, scanned.about.machine)
+    recorded, ours = scanned.about.params, params_of(machine)
+    for name in sorted(recorded.keys() | ours.keys()):
+        if recorded.get(name) != ours.get(name):
+            raise UsageError(
+                f"it was recorded with {name} = {recorded.get(name)}, the model {scanned.about.machine} "
+                f"has {name} = {ours.get(name)}"
+            )
+    return machine
+
+
+def follow(machine: AnyMachine, scanned: Scanned) -> Replayed:
+    """Take the recorded path on the machine, as far as it goes."""
+    path: list[Step[object, object]] = []
+    for index, (action, variables) in enumerate(scanned.steps):
+        wanted = normal(dict(variables))
+        if index == 0:
+            possible = [Step[object, object](None, state) for state in machine.initial()]
+        else:
+            possible = [Step(a, after) for a, after in machine.transitions(path[-1].state)]
+        fitting = [s for s in possible if index == 0 or normal(encode_action(s.action)) == normal(action)]
+        if not fitting:
+            return Replayed(tuple(path), _impossible(machine, index, action, possible))
+        found = next((s for s in fitting if normal(dict(encode_state(s.state))) == wanted), None)
+        if found is None:
+            ours = normal(dict(encode_state(fitting[0].state)))
+            return Replayed(tuple(path), "\n".join(_different(machine, index, fitting[0], wanted, ours)))
+        path.append(found)
+    return Replayed(tuple(path))
+
+
+def outcome(machine: AnyMachine, scanned: Scanned, replayed: Replayed) -> Ending:
+    """Whether the machine went all the way, and what was said to fail at the end fails."""
+    about = scanned.about
+    if replayed.divergence:
+        return Ending(False, replayed.divergence)
+    if not about.property:
+        return Ending(True, f"the machine takes all {len(replayed.path) - 1} steps")
+    clause = failing(machine, about.property, replayed.path)
+    if clause is None:
+        return Ending(False, f"the trace says that {about.property} fails at the end: here it holds")
+    if clause != about.clause:
+        return Ending(False, f"{about.property} fails, but otherwise than recorded\n"
+                             f"  recorded: {about.clause}\n  now:      {clause}")  # fmt: skip
+    return Ending(True, f"{about.property} fails: {clause}")
+
+
+def failing(machine: AnyMachine, name: str, path: tuple[Step[object, object], ...]) -> str | None:
+    """How the property `name` fails at the end of this path, or None if it holds there."""
+    last = path[-1].state
+    if name == DEADLOCK:
+        stuck = not machine.is_final(last) and not any(True for _ in machine.transitions(last))
+        return DEADLOCK_CLAUSE if stuck else None
+    for p in machine.properties:
+        if p.name == name and isinstance(p, Always):
+            return p.violation(last)
+        if p.name == name and isinstance(p, Transition) and len(path) > 1:
+            return p.violation(path[-2].state, path[-1].action, last)
+    return None
+
+
+def walk_through(machine: AnyMachine, path: tuple[Step[object, object], ...], streams: Streams) -> None:
+    """Tell one step at a time, forwards and back, as the reader asks; ends at the end of input or at `q`."""
+    index = 0
+    while path:
+        print(tell_step(machine, path, index), file=streams.stdout)
+        while True:
+            print(f"[{index}/{len(path) - 1}] Enter on, b back, a number to go there, q quit: ",
+                  end="", file=streams.stdout, flush=True)  # fmt: skip
+            line = streams.stdin.readline()
+            answer = line.strip()
+            if not line or answer == "q" or (answer == "" and index == len(path) - 1):
+                print(file=streams.stdout)
+                return
+            target = index + 1 if answer == "" else index - 1 if answer == "b" else _number(answer)
+            if 0 <= target < len(path):
+                index = target
+                break
+            print(f"there is no such step: they go from 0 to {len(path) - 1}", file=streams.stdout)
+
+
+def _number(answer: str) -> int:
+    return int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 10 else -1
+
+
+def _impossible(machine: AnyMachine, index: int, action: Json, possible: list[Step[object, object]]) -> str:
+    """The recorded action is none of those that the machine has here."""
+    lines = [
+        f"step {index} differs: the machine does not have the recorded action here",
+        f"  recorded: {text_of(action)}",
+    ]
+    lines += [f"  possible: {action_told(machine, step.action)}" for step in possible] or ["  possible: nothing"]
+    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines)
+
+
+def _different(
+    machine: AnyMachine, index: int, step: Step[object, object], recorded: Json, ours: Json
+) -> Iterator[str]:
+    """The recorded action leads elsewhere."""
+    where = "the initial state" if index == 0 else f"step {index} ({action_told(machine, step.action)})"
+    yield f"{where} differs: recorded → what the machine gives"
+    for line in changes(recorded, ours):
+        yield f"  {line}"

@@ -1,0 +1,161 @@
+"""What a check found, as text for people and as JSON for programs.
+
+The text says the verdict and the figures first, then property by property, then what kinds of action were taken, then,
+if something failed, the story. The JSON has the same, with the counterexample as the steps of an ITF trace. Neither
+depends on anything but the result: times apart, equal runs give equal bytes.
+"""
+
+from typing import cast
+
+import msgspec
+from msgspec import Struct
+
+from checker.explore import Coverage, ModelError, Progress, PropertyResult, Result, Step
+from checker.itf import About, Trace, encode_action, encode_state
+from checker.itf_values import Json
+from checker.machine import A, HasParams, Machine, S
+from checker.story import action_told, changes_told, tell_path, tell_violation
+
+
+class ReportedStep(Struct, frozen=True):
+    """A step of a counterexample: in words, and its action and state as in an ITF trace."""
+
+    told: str
+    changes: list[str]
+    action: Json
+    state: dict[str, Json]
+
+
+class ReportedViolation(Struct, frozen=True):
+    """What failed, the clause, and the shortest way to it."""
+
+    property: str
+    kind: str
+    clause: str
+    path: list[ReportedStep]
+
+
+class Report(Struct, frozen=True):
+    """The outcome of a check; `stopped` says what cut an incomplete one short, `rate` is distinct states per second."""
+
+    machine: str
+    verdict: str
+    stopped: str
+    states: int
+    generated: int
+    depth: int
+    seconds: float
+    rate: float
+    properties: tuple[PropertyResult, ...]
+    coverage: tuple[Coverage, ...]
+    violation: ReportedViolation | None
+
+
+def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
+    """A Report as indented JSON."""
+    found = result.violation
+    violation = None
+    if found is not None:
+        violation = ReportedViolation(found.property, found.kind, found.clause, _reported(machine, found.path))
+    report = Report(
+        machine=result.machine,
+        verdict=result.verdict,
+        stopped=result.stopped,
+        states=result.states,
+        generated=result.generated,
+        depth=result.depth,
+        seconds=round(result.seconds, 3),
+        rate=round(_rate(result)),
+        properties=result.properties,
+        coverage=result.coverage,
+        violation=violation,
+    )
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def _reported(machine: Machine[S, A], path: tuple[Step[S, A], ...]) -> list[ReportedStep]:
+    steps = []
+    for index, step in enumerate(path):
+        changed = changes_told(machine, path[index - 1].state, step.state) if index else []
+        action = None if step.action is None else encode_action(step.action)
+        steps.append(ReportedStep(action_told(machine, step.action), changed, action, encode_state(step.state)))
+    return steps
+
+
+def as_text(machine: Machine[S, A], result: Result[S, A]) -> str:
+    """The report for people, at most 100 columns wide."""
+    blocks = [_headline(result), _properties(result.properties), _coverage(result.coverage)]
+    if result.violation is not None:
+        blocks.append(tell_violation(machine, result.violation))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def progress_line(progress: Progress) -> str:
+    """How far a search is, in one line."""
+    return (
+        f"{progress.states:,} states, {progress.generated:,} generated, {progress.queue:,} waiting, "
+        f"depth {progress.depth}, {progress.rate:,.0f} states/s"
+    )
+
+
+def as_trace(model: str, machine: Machine[S, A], result: Result[S, A]) -> Trace[S, A] | None:
+    """The counterexample of a model of that name, if there is one that has a path."""
+    found = result.violation
+    if found is None or not found.path:
+        return None
+    about = About(machine=model, params=params_of(machine), property=found.property, clause=found.clause)
+    return Trace(about, found.path)
+
+
+def params_of(machine: Machine[S, A]) -> dict[str, bool | int | str]:
+    """The machine's parameters, if it has any."""
+    return dict(machine.params) if isinstance(machine, HasParams) else {}
+
+
+def model_error_text(machine: Machine[S, A], error: ModelError) -> str:
+    """A fault of the model itself: what was asked, what it answered, where in the code, and the way to that state."""
+    lines = [f"{machine.name}: the model is at fault, not the protocol: {error}"]
+    if (cause := error.__cause__) is not None and (place := cause.__traceback__) is not None:
+        while place.tb_next is not None:
+            place = place.tb_next
+        code = place.tb_frame.f_code
+        lines.append(f"raised in {code.co_filename}, line {place.tb_lineno}, in {code.co_name}")
+    if error.path:
+        # An exception cannot be generic: its path lost the machine's types.
+        lines += ["", tell_path(cast(Machine[object, object], machine), error.path)]
+    return "\n".join(lines)
+
+
+def _rate(result: Result[S, A]) -> float:
+    return result.states / result.seconds if result.seconds > 0 else 0.0
+
+
+def _headline(result: Result[S, A]) -> str:
+    said = {"holds": "holds", "violated": "VIOLATED", "incomplete": f"INCOMPLETE: {result.stopped}"}[result.verdict]
+    figures = (
+        f"{result.states:,} states, {result.generated:,} generated, depth {result.depth}, "
+        f"{result.seconds:.1f} s, {_rate(result):,.0f} states/s"
+    )
+    return f"{result.machine}: {said}\n{figures}"
+
+
+def _properties(properties: tuple[PropertyResult, ...]) -> str:
+    width = max(len(p.name) for p in properties)
+    lines = []
+    for p in properties:
+        where = f", at depth {p.depth}" if p.depth is not None else ""
+        of = f" (so that {p.of} says something)" if p.of and p.standing == "unmet" else ""
+        label = "" if p.kind == "deadlock" else p.kind
+        lines.append(f"  {label:<10}  {p.name:<{width}}  {p.standing}{where}{of}")
+    return "\n".join(lines)
+
+
+def _coverage(coverage: tuple[Coverage, ...]) -> str:
+    if not coverage:
+        return ""
+    width = max(len("action"), *(len(c.kind) for c in coverage))
+    lines = [f"  {'action':<{width}}  {'generated':>12}  {'new':>12}"]
+    for c in coverage:
+        never = "" if c.generated else "   never taken"
+        lines.append(f"  {c.kind:<{width}}  {c.generated:>12,}  {c.new:>12,}{never}")
+    return "\n".join(lines)
