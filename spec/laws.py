@@ -3,9 +3,9 @@
 A law is an ordinary predicate over the kernel's own functions that holds of all arguments. `ringspec prove` proves each
 from the source of those functions; tests evaluate the same predicates on examples.
 
-* `BY_INDUCTION` names the laws that are proved by induction over a finite set: for the empty set, and for a set with one
-  more element, the last in order, if they hold without it. This is where recursion (`len`, `reduce`) gets its meaning.
-* `uses_…(arguments)` lists instances of earlier laws that the proof of a law may lean on.
+* `BY_INDUCTION` names the laws that are proved by induction over a finite set: for the empty set, and for a set with
+  one more element, the last in order, if they hold without it. So recursion (`len`, `reduce`) gets its meaning.
+* `uses_…` lists instances of earlier laws that the proof of a law may lean on; its parameters are the law's, by name.
 * `control_…` is a statement that is false: what a law would say without one of its premises. The prover must find a
   counterexample to each, or it proves too much.
 
@@ -220,7 +220,7 @@ def law_write_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) 
     return implies(a.issubset(b) and is_write_quorum(a, config), is_write_quorum(b, config))
 
 
-def uses_write_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) -> bool:
+def uses_write_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
     """By size."""
     return law_size_monotone(a, b)
 
@@ -230,7 +230,7 @@ def law_read_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) -
     return implies(a.issubset(b) and is_read_quorum(a, config), is_read_quorum(b, config))
 
 
-def uses_read_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) -> bool:
+def uses_read_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
     """By size."""
     return law_size_monotone(a, b)
 
@@ -260,7 +260,7 @@ def law_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: 
     )
 
 
-def uses_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], config: Config) -> bool:
+def uses_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId]) -> bool:
     """Together they are no more than the owners."""
     return law_inclusion_exclusion(readers, writers) and law_size_monotone(readers | writers, owners)
 

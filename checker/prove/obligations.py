@@ -1,0 +1,376 @@
+"""What has to be proved, and from what.
+
+Three groups, in this order, each resting on those before:
+
+1. the laws of the kernel (`spec.laws`), some by induction over a finite set;
+2. the library lemmas of the protocol (`lib_…`), for any sets of versions of any state in which the invariants hold;
+3. the protocol: `init` states satisfy every invariant; every action, from a state in which its guard and all invariants
+   hold, leads to a state in which they hold, by way of its lemmas.
+
+A claim that is a conjunction is proved part by part. A part that reads only what an action leaves alone is the same
+formula before and after: it is its own proof.
+
+Each obligation comes with *named facts*: a proof uses few of them, and which is recorded (`facts.json`), for a
+solver that is given all gets lost. Predicates that are mostly passed along are *opaque*, that is, a symbol whose
+definition is one more named fact: `supersedes`; `stored`, one for each (store, seen), so that what an action leaves
+alone stays the same symbol; the quorums, of which the proofs need only what the laws say: a set that contains a quorum
+is one, and a write quorum has a member.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from checker.prove import facade as z
+from checker.prove.facade import Term
+from checker.prove.subset import BOOL, Function, OutsideSubset, RecordType, Type, functions_of, source_of
+from checker.prove.translate import Opaque, Translator
+from checker.prove.values import EmptySet, Inserted, Record, Scalar, SetValue, Value
+from spec.clock import Actor
+from spec.quorum import is_read_quorum, is_write_quorum
+from spec.siblings import Version, supersedes
+from spec.types import Config
+
+
+@dataclass
+class Context:
+    """What is known while some obligations are proved: assumptions made throughout, and facts to choose from."""
+
+    translator: Translator
+    facts: dict[str, list[Term]] = field(default_factory=dict)
+
+    @property
+    def background(self) -> list[Term]:
+        """What holds of all values that were made."""
+        return self.translator.facts
+
+
+@dataclass(frozen=True)
+class Obligation:
+    """One thing to prove."""
+
+    subject: str
+    """A law, a library lemma, `init`, or an action."""
+    claim: str
+    """What is claimed of it: an invariant, a lemma; `base` or `step` of an induction; `promise` of a construction."""
+    part: int
+    goal: Term
+    context: Context
+    usable: tuple[str, ...]
+    """Names of the facts that the proof may use."""
+    trivial: bool = False
+    """Whether the action leaves alone all that the claim reads."""
+
+    @property
+    def key(self) -> str:
+        """Its name in `facts.json`."""
+        return f"{self.subject}/{self.claim}.{self.part}"
+
+
+# Opaque predicates.
+
+VERSION, CONFIG = RecordType(Version), RecordType(Config)
+
+
+def opaque_supersedes(t: Translator, arguments: Sequence[Value]) -> Value:
+    """A relation between versions."""
+    version = t.sort(VERSION)
+    return Scalar(t.apply("supersedes", [version, version], z.bool_sort(), [t.term(a) for a in arguments]), BOOL)
+
+
+def definition_of_supersedes(t: Translator) -> Term:
+    """What the relation stands for."""
+    u, v = (Scalar(z.constant(name, t.sort(VERSION)), VERSION) for name in ("u!", "v!"))
+    symbol = t.term(opaque_supersedes(t, [u, v]))
+    return z.forall([u.term, v.term], z.equal(symbol, t.term(t.unfold(supersedes, [u, v]))), [symbol])
+
+
+def opaque_quorum(kind: str, node: Type) -> Opaque:
+    """Whether a set contains one of a family of sets of nodes: all that monotony says of quorums of a kind."""
+
+    def interpret(t: Translator, arguments: Sequence[Value]) -> Value:
+        nodes, config = arguments
+        assert isinstance(nodes, SetValue)
+        family, nodes_sort, config_sort = z.open_sort(f"{kind} quorum"), t.sort(node), t.sort(CONFIG)
+        q, n = z.constant("q!", family), z.constant("n!", nodes_sort)
+        is_one = t.apply(f"is {kind} quorum", [family, config_sort], z.bool_sort(), [q, t.term(config)])
+        inside = t.apply(f"in {kind} quorum", [family, nodes_sort], z.bool_sort(), [q, n])
+        return Scalar(z.exists([q], z.conj([is_one, z.forall([n], z.entails(inside, nodes.has(n)), [inside])])), BOOL)
+
+    return interpret
+
+
+def write_quorums_inhabited(t: Translator, node: Type) -> Term:
+    """A write quorum has a member: `law_write_quorum_inhabited`, as a fact of the opaque quorums."""
+    family, node_sort, config_sort = z.open_sort("write quorum"), t.sort(node), t.sort(CONFIG)
+    q, config = z.constant("q!", family), z.constant("config!", config_sort)
+    is_one = t.apply("is write quorum", [family, config_sort], z.bool_sort(), [q, config])
+    member = t.apply("member of write quorum", [family], node_sort, [q])
+    inside = t.apply("in write quorum", [family, node_sort], z.bool_sort(), [q, member])
+    return z.forall([q, config], z.entails(is_one, inside), [is_one])
+
+
+class PerState:
+    """A predicate of a state and more, opaque: one symbol for each value of the fields of the state that it reads."""
+
+    def __init__(self, function: Function, reads: Sequence[str]) -> None:
+        self.function, self.reads = function, tuple(reads)
+        self.symbols: dict[tuple[int, ...], tuple[str, Value]] = {}
+
+    def __call__(self, t: Translator, arguments: Sequence[Value]) -> Value:
+        """The symbol of a state, applied."""
+        state, *rest = arguments
+        assert isinstance(state, Record)
+        key = tuple(id(state.fields[name]) for name in self.reads)
+        if key not in self.symbols:
+            when = "before" if not self.symbols else "after" if len(self.symbols) == 1 else f"{len(self.symbols)}"
+            self.symbols[key] = (f"{self.function.__name__} {when}", state)
+        over = [t.sort(a.type) for a in rest]
+        return Scalar(t.apply(self.symbols[key][0], over, z.bool_sort(), [t.term(a) for a in rest]), BOOL)
+
+    def definitions(self, t: Translator) -> Iterator[tuple[str, Term]]:
+        """What each symbol stands for."""
+        types_ = list(source_of(self.function).parameters().values())[1:]
+        for name, state in list(self.symbols.values()):
+            rest = [Scalar(z.constant(f"{i}!", t.sort(type_)), type_) for i, type_ in enumerate(types_)]
+            symbol = t.term(self(t, [state, *rest]))
+            meaning = t.term(t.unfold(self.function, [state, *rest]))
+            yield name, z.forall([r.term for r in rest], z.equal(symbol, meaning), [symbol])
+
+
+# Laws.
+
+
+def law_obligations(laws: types.ModuleType) -> Iterator[Obligation]:
+    """Each law, once with supersession opaque: unfolding it is one of the facts."""
+    for name, law in functions_of(laws, "law_").items():
+        check_uses(laws, name)
+        parameter = laws.BY_INDUCTION.get(name)
+        if parameter is None:
+            t = Translator({supersedes: opaque_supersedes})
+            arguments = t.parameters(law)
+            yield from law_parts(laws, name, "law", t, t.formula(law, list(arguments.values())), arguments, [])
+        else:
+            yield from induction(laws, name, law, parameter)
+
+
+def induction(laws: types.ModuleType, name: str, law: Function, parameter: str) -> Iterator[Obligation]:
+    """A law for the empty set, and for a set with one more element if it holds without."""
+    t = Translator({supersedes: opaque_supersedes})
+    arguments = t.parameters(law)
+    whole = arguments[parameter]
+    assert isinstance(whole, SetValue)
+    empty = SetValue(whole.type, lambda _: z.truth(False), EmptySet())
+    base = {**arguments, parameter: empty}
+    yield from law_parts(laws, name, "base", t, t.formula(law, list(base.values())), base, [])
+
+    t = Translator({supersedes: opaque_supersedes})
+    arguments = t.parameters(law)
+    rest = arguments[parameter]
+    assert isinstance(rest, SetValue)
+    assert rest.type.element is not None
+    last = t.fresh(rest.type.element, "last")
+    assert isinstance(last, Scalar)
+    one, old = last, rest
+    more = SetValue(rest.type, lambda x: z.disj([old.has(x), z.equal(x, one.term)]), Inserted(rest, last))
+    hypothesis = [t.formula(law, list(arguments.values())), z.neg(rest.has(last.term))]
+    step = {**arguments, parameter: more}
+    goal = t.formula(law, list(step.values()))
+    yield from law_parts(laws, name, "step", t, goal, {**step, "last": last}, hypothesis)
+
+
+def law_parts(
+    laws: types.ModuleType,
+    name: str,
+    claim: str,
+    t: Translator,
+    goal: Term,
+    arguments: Mapping[str, Value],
+    hypothesis: list[Term],
+) -> Iterator[Obligation]:
+    """The parts of a law, and what its constructions promise."""
+    helper = functions_of(laws).get(name.replace("law_", "uses_", 1))
+    facts = {"hypothesis": hypothesis}
+    if helper is not None:
+        facts["uses"] = [t.formula(helper, [arguments[p] for p in source_of(helper).parameters()])]
+    facts["size"] = size_facts(t, [a for a in arguments.values() if isinstance(a, Scalar)])
+    facts["supersedes"] = [definition_of_supersedes(t)]
+    context = Context(t, facts)
+    usable = tuple(fact for fact in facts if facts[fact])
+    for i, part in enumerate(z.conjuncts(goal)):
+        yield Obligation(name, claim, i, part, context, usable)
+    for i, (_, promised) in enumerate(t.promises):
+        yield Obligation(name, f"promise of {claim}", i, promised, context, usable)
+
+
+def size_facts(t: Translator, elements: Sequence[Scalar]) -> list[Term]:
+    """What `len` means, for the sets that were measured: zero for the empty set, one more for one more element."""
+    facts: list[Term] = []
+    for a, size in t.cardinalities:
+        assert a.type.element is not None
+        e = z.constant("e!size", t.sort(a.type.element))
+        facts.append(z.arithmetic(">=", size, z.number(0)))
+        facts.append(z.equal(z.equal(size, z.number(0)), z.forall([e], z.neg(a.has(e)))))
+        for b, other in t.cardinalities:
+            if b is a:
+                continue
+            facts.append(z.entails(z.forall([e], z.equal(a.has(e), b.has(e))), z.equal(size, other)))
+            for x in elements:
+                if x.type == a.type.element:
+                    grown = z.forall([e], z.equal(b.has(e), z.disj([a.has(e), z.equal(e, x.term)])))
+                    larger = z.arithmetic("+", size, z.choose(a.has(x.term), z.number(0), z.number(1)))
+                    facts.append(z.entails(grown, z.equal(other, larger)))
+    return facts
+
+
+def check_uses(module: types.ModuleType, law: str) -> None:
+    """Refuse a `uses_` function that leans on anything but laws (or library lemmas) defined before its own."""
+    prefix = law.split("_")[0] + "_"
+    helper = functions_of(module).get(law.replace(prefix, "uses_", 1))
+    if helper is None:
+        return
+    names = list(functions_of(module))
+    called = source_of(helper).tree
+    for node in ast.walk(called):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            other = node.func.id
+            if not other.startswith(prefix) or names.index(other) >= names.index(law):
+                raise OutsideSubset(
+                    source_of(helper).place(node), f"`{other}`", f"use only {prefix}… defined before {law}"
+                )
+
+
+# The protocol.
+
+
+class Protocol:
+    """The named parts of a protocol module."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module = module
+        self.invariants = functions_of(module, "inv_")
+        self.libraries = functions_of(module, "lib_")
+        self.actions = {action.__name__: action for action in module.ACTIONS}
+        for action in self.actions.values():
+            if f"{action.__name__}_ok" not in functions_of(module):
+                raise OutsideSubset(
+                    source_of(action).place(source_of(action).tree), "an action without guard", "add it"
+                )
+
+    def lemmas(self, action: str) -> dict[str, Function]:
+        """The lemmas of an action, in order."""
+        return functions_of(self.module, f"{action}_lemma_")
+
+    def translator(self, scope: Mapping[str, int] | None = None) -> tuple[Translator, PerState]:
+        """A translation with the opaque predicates; none is opaque in a finite scope but for what it needs not."""
+        stored = PerState(self.module.stored, ("store", "seen"))
+        if scope is not None:
+            return Translator(scope=scope), stored
+        node = list(source_of(self.module.stored).parameters().values())[1]
+        return (
+            Translator(
+                {
+                    supersedes: opaque_supersedes,
+                    self.module.stored: stored,
+                    is_write_quorum: opaque_quorum("write", node),
+                    is_read_quorum: opaque_quorum("read", node),
+                }
+            ),
+            stored,
+        )
+
+    def state(self, t: Translator) -> Value:
+        """Any state."""
+        return t.fresh(RecordType(self.module.State), "s")
+
+    def step(self, action: str, scope: Mapping[str, int] | None = None) -> Step:
+        """An action from any state."""
+        return Step(self, action, scope)
+
+
+class Step:
+    """An action, translated: any state and parameters, the next state, and every claim about them."""
+
+    def __init__(self, protocol: Protocol, action: str, scope: Mapping[str, int] | None = None) -> None:
+        functions = functions_of(protocol.module)
+        self.protocol, self.action = protocol, action
+        self.t, stored = protocol.translator(scope)
+        t, perform = self.t, protocol.actions[action]
+        self.state = protocol.state(t)
+        self.parameters = t.parameters(perform, skip=1)
+        self.arguments = [self.state, *self.parameters.values()]
+        self.before = {name: t.formula(inv, [self.state]) for name, inv in protocol.invariants.items()}
+        self.guard = t.formula(functions[f"{action}_ok"], self.arguments)
+        self.next = t.call(perform, self.arguments)
+        self.lemmas = {name: t.formula(lemma, self.arguments) for name, lemma in protocol.lemmas(action).items()}
+        self.after = {name: t.formula(inv, [self.next]) for name, inv in protocol.invariants.items()}
+        self.facts = {"guard": [self.guard], **{name: [term] for name, term in (self.before | self.lemmas).items()}}
+        uses = functions.get(f"{action}_uses")
+        if uses is not None:
+            check_library_uses(protocol, uses)
+            self.facts["library"] = [t.formula(uses, self.arguments)]
+        if scope is None:
+            node = list(source_of(protocol.module.stored).parameters().values())[1]
+            self.facts["supersedes"] = [definition_of_supersedes(t)]
+            self.facts["write quorums"] = [write_quorums_inhabited(t, node)]
+            self.facts["same actor"] = [t.extensionality(RecordType(Actor))]
+            for name, meaning in stored.definitions(t):
+                self.facts[name] = [meaning]
+
+    def obligations(self) -> Iterator[Obligation]:
+        """Promises of its constructions, its lemmas one after the other, and every invariant after it."""
+        context = Context(self.t, self.facts)
+        lemmas = list(self.lemmas)
+        general = tuple(name for name in self.facts if name not in lemmas)
+        for i, (_, promised) in enumerate(self.t.promises):
+            yield Obligation(self.action, "promise", i, promised, context, general)
+        for k, (name, term) in enumerate(self.lemmas.items()):
+            for i, part in enumerate(z.conjuncts(term)):
+                yield Obligation(self.action, name, i, part, context, (*general, *lemmas[:k]))
+        for name, term in self.after.items():
+            known = z.conjuncts(self.before[name])
+            for i, part in enumerate(z.conjuncts(term)):
+                trivial = any(z.same(part, other) for other in known)
+                yield Obligation(self.action, name, i, part, context, (*general, *lemmas), trivial)
+
+
+def check_library_uses(protocol: Protocol, uses: Function) -> None:
+    """Refuse a `<action>_uses` function that claims anything but library lemmas."""
+    for node in ast.walk(source_of(uses).tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in protocol.libraries:
+            raise OutsideSubset(source_of(uses).place(node), f"`{node.func.id}`", "use only lib_… lemmas")
+
+
+def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
+    """The library lemmas, the base case, and every action."""
+    protocol = Protocol(module)
+    for name, lemma in protocol.libraries.items():
+        check_uses(module, name)
+        t, stored = protocol.translator()
+        s = protocol.state(t)
+        rest = t.parameters(lemma, skip=1)
+        arguments = {"s": s, **rest}
+        facts = {inv: [t.formula(f, [s])] for inv, f in protocol.invariants.items()}
+        goal = t.formula(lemma, list(arguments.values()))
+        helper = functions_of(module).get(name.replace("lib_", "uses_", 1))
+        if helper is not None:
+            facts["uses"] = [t.formula(helper, [arguments[p] for p in source_of(helper).parameters()])]
+        facts["supersedes"] = [definition_of_supersedes(t)]
+        for symbol, meaning in stored.definitions(t):
+            facts[symbol] = [meaning]
+        for i, part in enumerate(z.conjuncts(goal)):
+            yield Obligation(name, "lemma", i, part, Context(t, facts), tuple(facts))
+    t, stored = protocol.translator()
+    s = protocol.state(t)
+    facts = {"init": [t.formula(module.init, [s])]}
+    goals = {name: t.formula(inv, [s]) for name, inv in protocol.invariants.items()}
+    for symbol, meaning in stored.definitions(t):
+        facts[symbol] = [meaning]
+    for name, goal in goals.items():
+        for i, part in enumerate(z.conjuncts(goal)):
+            yield Obligation("init", name, i, part, Context(t, facts), tuple(facts))
+    for action in protocol.actions:
+        yield from protocol.step(action).obligations()

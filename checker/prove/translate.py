@@ -1,0 +1,540 @@
+"""From the source of a spec function to logic.
+
+Calls are inlined, but for those that are declared *opaque*: their interpretation is the caller's. Comprehensions become
+conditions on their element; `all` and `any` become quantifiers, and so does a comprehension whose element is computed.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+import spec.maps
+from checker.prove import facade as z
+from checker.prove.facade import Term
+from checker.prove.logic import Logic
+from checker.prove.subset import (
+    BOOL,
+    INT,
+    Function,
+    IntType,
+    MapType,
+    RecordType,
+    SetType,
+    Source,
+    Type,
+    field_type,
+    fields_of,
+    holds_maps,
+    import_of,
+    source_of,
+    type_of_hint,
+)
+from checker.prove.values import EmptySet, Inserted, MapValue, Record, Scalar, SetValue, Value
+from spec.maps import Counts, FMap, FSet, SetMap
+
+Environment: TypeAlias = dict[str, Value]
+Opaque: TypeAlias = Callable[["Translator", Sequence[Value]], Value]
+
+
+class Translator(Logic):
+    """One translation; `opaque` says how to interpret calls of some functions."""
+
+    def __init__(self, opaque: Mapping[Function, Opaque] | None = None, scope: Mapping[str, int] | None = None) -> None:
+        super().__init__(scope)
+        self.opaque = dict(opaque or {})
+        self.inlined: set[Function] = set()
+        self._memo: dict[tuple[object, ...], tuple[Value, Sequence[Value]]] = {}
+
+    def parameters(self, function: Function, skip: int = 0) -> dict[str, Value]:
+        """Any arguments for a function but its first `skip`."""
+        named = source_of(function).parameters()
+        return {name: self.fresh(type_, name) for name, type_ in list(named.items())[skip:]}
+
+    def call(self, function: Function, arguments: Sequence[Value]) -> Value:
+        """The value of a spec function."""
+        if function in self.opaque:
+            return self.opaque[function](self, arguments)
+        return self.unfold(function, arguments)
+
+    def unfold(self, function: Function, arguments: Sequence[Value]) -> Value:
+        """The value of a spec function by its source, even if calls of it are opaque."""
+        self.inlined.add(function)
+        source = source_of(function)
+        key = (function, *(("term", z.identity(a.term)) if isinstance(a, Scalar) else id(a) for a in arguments))
+        if not self.below_quantifier and key in self._memo:
+            return self._memo[key][0]
+        environment = dict(zip((a.arg for a in source.tree.args.args), arguments, strict=True))
+        value = Evaluation(self, source).block(source.tree.body, environment)
+        if not self.below_quantifier:
+            self._memo[key] = (value, arguments)
+        return value
+
+    def formula(self, function: Function, arguments: Sequence[Value]) -> Term:
+        """A Boolean spec function."""
+        return self.term(self.call(function, arguments))
+
+
+class Evaluation:
+    """The evaluation of one body."""
+
+    def __init__(self, translator: Translator, source: Source) -> None:
+        self.t = translator
+        self.source = source
+        self.globals: dict[str, object] = source.function.__globals__
+
+    # Statements.
+
+    def block(self, statements: Sequence[ast.stmt], env: Environment) -> Value:
+        """The value that a sequence of statements returns."""
+        first, rest = statements[0], statements[1:]
+        if isinstance(first, ast.Expr):
+            return self.block(rest, env)
+        if isinstance(first, ast.Return):
+            assert first.value is not None
+            return self.value(first.value, env)
+        if isinstance(first, ast.If):
+            condition = self.truth(first.test, env)
+            then = self.block([*first.body, *rest], env)
+            return self.t.choose(condition, then, self.block([*first.orelse, *rest], env))
+        assert isinstance(first, ast.Assign | ast.AnnAssign)
+        target = first.targets[0] if isinstance(first, ast.Assign) else first.target
+        assert isinstance(target, ast.Name)
+        assert first.value is not None
+        return self.block(rest, {**env, target.id: self.value(first.value, env)})
+
+    # Expressions.
+
+    def value(self, node: ast.expr, env: Environment) -> Value:
+        """The value of an expression."""
+        match node:
+            case ast.Constant():
+                assert isinstance(node.value, int)
+                if isinstance(node.value, bool):
+                    return Scalar(z.truth(node.value), BOOL)
+                return Scalar(z.number(node.value), INT)
+            case ast.Name():
+                return env[node.id] if node.id in env else self.constant(node)
+            case ast.Attribute():
+                return self.attribute(node, env)
+            case ast.Subscript():
+                return self.lookup(node, env)
+            case ast.BoolOp():
+                parts = [self.truth(part, env) for part in node.values]
+                return Scalar(z.conj(parts) if isinstance(node.op, ast.And) else z.disj(parts), BOOL)
+            case ast.UnaryOp():
+                if isinstance(node.op, ast.Not):
+                    return Scalar(z.neg(self.truth(node.operand, env)), BOOL)
+                return Scalar(z.arithmetic("-", z.number(0), self.integer(node.operand, env)), INT)
+            case ast.BinOp():
+                return self.binary(node, env)
+            case ast.Compare():
+                return self.compare(node, env)
+            case ast.IfExp():
+                condition = self.truth(node.test, env)
+                return self.t.choose(condition, self.value(node.body, env), self.value(node.orelse, env))
+            case ast.Call():
+                return self.call(node, env)
+        raise self.source.refuse(node, "see checker/prove/subset.py for what has a meaning")
+
+    def truth(self, node: ast.expr, env: Environment) -> Term:
+        """The value of a Boolean expression."""
+        value = self.value(node, env)
+        if not (isinstance(value, Scalar) and value.type == BOOL):
+            raise self.source.refuse(node, "write a comparison: only Booleans are true or false here")
+        return value.term
+
+    def integer(self, node: ast.expr, env: Environment) -> Term:
+        """The value of an integer expression."""
+        value = self.value(node, env)
+        if not (isinstance(value, Scalar) and isinstance(value.type, IntType)):
+            raise self.source.refuse(node, "only integers are added and ordered")
+        return value.term
+
+    def set_of(self, node: ast.expr, env: Environment) -> SetValue:
+        """The value of an expression that is iterated over: a set, or the stored keys of a map."""
+        value = self.value(node, env)
+        if isinstance(value, MapValue):
+            return self.keys(node, value)
+        if not isinstance(value, SetValue):
+            raise self.source.refuse(node, "iterate over an FSet, or over a Counts or SetMap for its keys")
+        return value
+
+    def keys(self, node: ast.expr, value: MapValue) -> SetValue:
+        if not isinstance(value.type.value, IntType | SetType):
+            raise self.source.refuse(node, "an FMap is total for the prover: quantify over an FSet of its keys")
+        return self.t.keys(value)
+
+    def constant(self, node: ast.Name) -> Value:
+        """A module's constant: an integer, or an empty collection."""
+        found = self.globals.get(node.id)
+        if isinstance(found, bool):
+            return Scalar(z.truth(found), BOOL)
+        if isinstance(found, int):
+            return Scalar(z.number(found), INT)
+        if isinstance(found, FSet) and not found.items:
+            return SetValue(SetType(None), lambda _: z.truth(False), EmptySet())
+        if isinstance(found, Counts) and not found.entries:
+            module, name = self.source.function.__module__, node.id
+            while (imported := import_of(module, name)) is not None:
+                module, name = imported
+            hints = ast_annotations(module)
+            if name in hints:
+                type_ = type_of_hint(hints[name], self.source.place(node))
+                assert isinstance(type_, MapType)
+                return MapValue(type_, lambda _: Scalar(z.number(0), INT))
+        raise self.source.refuse(node, "use a parameter, a local name, an integer or a typed empty collection")
+
+    def attribute(self, node: ast.Attribute, env: Environment) -> Value:
+        value = self.value(node.value, env)
+        if not isinstance(value.type, RecordType):
+            raise self.source.refuse(node, "only Structs have fields")
+        return self.t.field(value, node.attr, self.source.place(node))
+
+    def lookup(self, node: ast.Subscript, env: Environment) -> Value:
+        value = self.value(node.value, env)
+        if not isinstance(value, MapValue):
+            raise self.source.refuse(node, "only FMap, Counts and SetMap are indexed")
+        return value.at(self.element(node.slice, env))
+
+    def element(self, node: ast.expr, env: Environment) -> Term:
+        """A term for an expression used as a key or an element."""
+        value = self.value(node, env)
+        if isinstance(value, SetValue | MapValue):
+            raise self.source.refuse(node, "keys and elements are names, numbers or Structs, not collections")
+        if isinstance(value, Record) and self.t.below_quantifier:
+            raise self.source.refuse(node, "build the Struct outside of the comprehension, or compare its fields")
+        return self.t.term(value)
+
+    def binary(self, node: ast.BinOp, env: Environment) -> Value:
+        a = self.value(node.left, env)
+        if isinstance(a, SetValue):
+            b = self.value(node.right, env)
+            if not isinstance(b, SetValue) or isinstance(node.op, ast.Add):
+                raise self.source.refuse(node, "combine two FSets by |, & or -")
+            one, other = a, b
+            type_ = one.type if one.type.element is not None else other.type
+            if isinstance(node.op, ast.BitOr):
+                return SetValue(type_, lambda x: z.disj([one.has(x), other.has(x)]))
+            if isinstance(node.op, ast.BitAnd):
+                return SetValue(type_, lambda x: z.conj([one.has(x), other.has(x)]))
+            return SetValue(type_, lambda x: z.conj([one.has(x), z.neg(other.has(x))]))
+        if not isinstance(node.op, ast.Add | ast.Sub):
+            raise self.source.refuse(node, "use `and` and `or` for conditions; | and & combine FSets")
+        sign = "+" if isinstance(node.op, ast.Add) else "-"
+        return Scalar(z.arithmetic(sign, self.integer(node.left, env), self.integer(node.right, env)), INT)
+
+    def compare(self, node: ast.Compare, env: Environment) -> Value:
+        parts = [node.left, *node.comparators]
+        pairs = zip(parts, node.ops, parts[1:], strict=False)
+        return Scalar(z.conj(self.comparison(node, a, op, b, env) for a, op, b in pairs), BOOL)
+
+    def comparison(self, node: ast.Compare, left: ast.expr, op: ast.cmpop, right: ast.expr, env: Environment) -> Term:
+        """One link of a chain of comparisons."""
+        if isinstance(op, ast.Eq | ast.NotEq):
+            a, b = self.value(left, env), self.value(right, env)
+            if not comparable(a.type, b.type):
+                raise self.source.refuse(node, "compare values of one type")
+            same = self.t.equal(a, b)
+            return same if isinstance(op, ast.Eq) else z.neg(same)
+        if isinstance(op, ast.In | ast.NotIn):
+            inside = self.t.member(self.value(left, env), self.set_of(right, env))
+            return inside if isinstance(op, ast.In) else z.neg(inside)
+        signs: dict[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+        if type(op) not in signs:
+            raise self.source.refuse(node, "compare by ==, !=, <, <=, >, >=, in and not in")
+        if isinstance(self.value(left, env), SetValue):
+            raise self.source.refuse(node, "for sets < and <= are the order of their tuples: use a.issubset(b)")
+        return z.arithmetic(signs[type(op)], self.integer(left, env), self.integer(right, env))
+
+    # Calls.
+
+    def call(self, node: ast.Call, env: Environment) -> Value:
+        if isinstance(node.func, ast.Attribute):
+            return self.method(node, node.func, env)
+        if not isinstance(node.func, ast.Name) or node.func.id in env:
+            raise self.source.refuse(node, "call a function by its name")
+        name = node.func.id
+        if name in ("all", "any", "len", "max", "min") and name not in self.globals:
+            return self.builtin(node, name, env)
+        function = self.globals.get(name)
+        if function is msgspec.structs.replace:
+            return self.replaced(node, env)
+        if isinstance(function, type) and issubclass(function, FSet | Counts | SetMap | FMap):
+            return self.empty(node, function)
+        if isinstance(function, type) and issubclass(function, Struct):
+            return self.built(node, function, env)
+        if name == "reduce":
+            return self.reduced(node, env)
+        if not isinstance(function, types.FunctionType):
+            raise self.source.refuse(node, "call functions of the specification, by name")
+        if node.keywords:
+            raise self.source.refuse(node, "pass arguments by position")
+        arguments = [self.value(argument, env) for argument in node.args]
+        if function is spec.maps.implies:
+            return Scalar(z.entails(self.truth(node.args[0], env), self.truth(node.args[1], env)), BOOL)
+        return self.t.call(function, arguments)
+
+    def builtin(self, node: ast.Call, name: str, env: Environment) -> Value:
+        if node.keywords:
+            raise self.source.refuse(node, "pass arguments by position")
+        if name in ("all", "any"):
+            if len(node.args) != 1 or not isinstance(node.args[0], ast.GeneratorExp):
+                raise self.source.refuse(node, f"write {name}(condition for x in elements)")
+            comprehension = node.args[0]
+            return Scalar(self.quantified(comprehension.elt, comprehension.generators, env, name == "all"), BOOL)
+        if name == "len":
+            value = self.value(node.args[0], env)
+            if not isinstance(value, SetValue):
+                raise self.source.refuse(node, "only an FSet is counted")
+            return self.t.cardinality(value)
+        if len(node.args) != 2:
+            raise self.source.refuse(node, f"{name} takes two integers")
+        a, b = (self.integer(argument, env) for argument in node.args)
+        return Scalar(z.choose(z.arithmetic(">=" if name == "max" else "<=", a, b), a, b), INT)
+
+    def quantified(self, body: ast.expr, generators: list[ast.comprehension], env: Environment, every: bool) -> Term:
+        """all(…) or any(…)."""
+        if not generators:
+            return self.truth(body, env)
+        first, rest = generators[0], generators[1:]
+        assert isinstance(first.target, ast.Name)
+        name = first.target.id
+
+        def inner(x: Scalar) -> Term:
+            inside = {**env, name: x}
+            conditions = [self.truth(condition, inside) for condition in first.ifs]
+            self.t.given(*conditions)
+            rest_of_it = self.quantified(body, rest, inside, every)
+            return z.entails(z.conj(conditions), rest_of_it) if every else z.conj([*conditions, rest_of_it])
+
+        return self.t.bind_elements(self.set_of(first.iter, env), name, inner, every)
+
+    def method(self, node: ast.Call, function: ast.Attribute, env: Environment) -> Value:
+        """`FSet.of(…)`, `Counts.of(…)`, `SetMap.of(…)`, `.keys()`, `.set(…)`, `.issubset(…)`."""
+        if isinstance(function.value, ast.Name) and function.value.id not in env:
+            owner = self.globals.get(function.value.id)
+            if function.attr == "of" and owner in (FSet, Counts, SetMap) and len(node.args) == 1:
+                if owner is FSet:
+                    return self.set_literal(node, node.args[0], env)
+                return self.map_comprehension(node, node.args[0], env)
+        value = self.value(function.value, env)
+        if isinstance(value, MapValue) and function.attr == "keys" and not node.args:
+            return self.keys(node, value)
+        if isinstance(value, MapValue) and function.attr == "set" and len(node.args) == 2:
+            return self.written(node, value, env)
+        if isinstance(value, SetValue) and function.attr == "issubset" and len(node.args) == 1:
+            other = self.set_of(node.args[0], env)
+            return Scalar(self.t.bind_elements(value, "e", lambda e: other.has(e.term), every=True), BOOL)
+        raise self.source.refuse(node, "methods with a meaning are of, keys, set and issubset of the collections")
+
+    def written(self, node: ast.Call, value: MapValue, env: Environment) -> Value:
+        """A map with one entry written."""
+        key, new = self.element(node.args[0], env), self.value(node.args[1], env)
+        if not comparable(value.type.value, new.type):
+            raise self.source.refuse(node, "write a value of the map's type")
+        if isinstance(new, Scalar) and isinstance(value.type.value, IntType):
+            place = self.source.place(node)
+            self.t.promise(f"a count is not negative ({place})", z.arithmetic(">=", new.term, z.number(0)))
+
+        def at(x: Term) -> Value:
+            return self.t.choose(z.equal(x, key), new, value.at(x))
+
+        return MapValue(value.type, at, (*value.written, key))
+
+    def set_literal(self, node: ast.Call, argument: ast.expr, env: Environment) -> SetValue:
+        """FSet.of([…]) or FSet.of(… for …)."""
+        if isinstance(argument, ast.List):
+            elements = [self.value(element, env) for element in argument.elts]
+            if not elements:
+                return SetValue(SetType(None), lambda _: z.truth(False), EmptySet())
+            types_ = {element.type for element in elements}
+            if any(isinstance(e, SetValue | MapValue) for e in elements) or len(types_) != 1:
+                raise self.source.refuse(node, "elements are names, numbers or Structs, all of one type")
+            if not self.t.below_quantifier:
+                elements = [Scalar(self.t.term(e), e.type) for e in elements]
+            element_type = elements[0].type
+            return SetValue(
+                SetType(element_type),
+                lambda x: z.disj(self.t.equal(Scalar(x, element_type), element) for element in elements),
+            )
+        if not isinstance(argument, ast.GeneratorExp):
+            raise self.source.refuse(node, "write FSet.of([…]) or FSet.of(… for x in elements)")
+        return self.comprehension(argument, env)
+
+    def comprehension(self, node: ast.GeneratorExp, env: Environment) -> SetValue:
+        """The set of all values that an expression takes."""
+        result: list[Value] = []
+
+        def collect(generators: list[ast.comprehension], inside: Environment) -> Term:
+            """Whether there are elements for which the placeholder is the value of the expression."""
+            if not generators:
+                value = self.value(node.elt, inside)
+                if isinstance(value, SetValue | MapValue):
+                    raise self.source.refuse(node.elt, "elements are names, numbers or Structs")
+                result.append(value)
+                placeholder = Scalar(z.constant("element!", self.t.sort(value.type)), value.type)
+                return self.t.equal(placeholder, value)
+            first, rest = generators[0], generators[1:]
+            assert isinstance(first.target, ast.Name)
+            target = first.target.id
+
+            def inner(x: Scalar) -> Term:
+                deeper = {**inside, target: x}
+                conditions = [self.truth(condition, deeper) for condition in first.ifs]
+                self.t.given(*conditions)
+                return z.conj([*conditions, collect(rest, deeper)])
+
+            return self.t.bind_elements(self.set_of(first.iter, inside), target, inner, every=False)
+
+        first = node.generators[0]
+        assert isinstance(first.target, ast.Name)
+        if len(node.generators) == 1 and isinstance(node.elt, ast.Name) and node.elt.id == first.target.id:
+            return self.filtered(first, env)
+        condition = collect(node.generators, env)
+        type_ = result[0].type
+        placeholder = z.constant("element!", self.t.sort(type_))
+        return SetValue(SetType(type_), lambda x: z.substitute(condition, (placeholder, x)))
+
+    def filtered(self, generator: ast.comprehension, env: Environment) -> SetValue:
+        """FSet.of(x for x in elements if …): no quantifier is needed."""
+        elements = self.set_of(generator.iter, env)
+        assert isinstance(generator.target, ast.Name)
+        if elements.type.element is None:
+            return elements
+        with self.t.binding(generator.target.id, elements.type.element) as x:
+            inside = elements.has(x.term)
+            self.t.given(inside)
+            deeper = {**env, generator.target.id: x}
+            condition = z.conj([inside, *(self.truth(c, deeper) for c in generator.ifs)])
+        return SetValue(elements.type, lambda y: z.substitute(condition, (x.term, y)))
+
+    def map_comprehension(self, node: ast.Call, argument: ast.expr, env: Environment) -> MapValue:
+        """Counts.of({k: … for k in keys}) or SetMap.of({k: … for k in keys})."""
+        form = "write {k: value for k in keys}"
+        if not isinstance(argument, ast.DictComp) or len(argument.generators) != 1:
+            raise self.source.refuse(node, form)
+        generator = argument.generators[0]
+        assert isinstance(generator.target, ast.Name)
+        if not isinstance(argument.key, ast.Name) or argument.key.id != generator.target.id:
+            raise self.source.refuse(node, form)
+        keys = self.set_of(generator.iter, env)
+        assert keys.type.element is not None
+        key_type = keys.type.element
+        with self.t.binding(generator.target.id, key_type) as k:
+            inside = keys.has(k.term)
+            self.t.given(inside)
+            deeper = {**env, generator.target.id: k}
+            conditions = [self.truth(c, deeper) for c in generator.ifs]
+            self.t.given(*conditions)
+            given = z.conj([inside, *conditions])
+            value = self.value(argument.value, deeper)
+            if isinstance(value, Scalar) and isinstance(value.type, IntType):
+                place = self.source.place(node)
+                self.t.promise(f"a count is not negative ({place})", z.arithmetic(">=", value.term, z.number(0)))
+                count = z.choose(given, value.term, z.number(0))
+                type_ = MapType(key_type, IntType(0))
+                return MapValue(type_, lambda x: Scalar(z.substitute(count, (k.term, x)), INT))
+            if not isinstance(value, SetValue) or value.type.element is None:
+                raise self.source.refuse(node, "the values of Counts are integers, those of SetMap are FSets")
+            placeholder = z.constant("element!", self.t.sort(value.type.element))
+            member, set_type = z.conj([given, value.has(placeholder)]), value.type
+
+        def at(x: Term) -> Value:
+            return SetValue(set_type, lambda y: z.substitute(member, (k.term, x), (placeholder, y)))
+
+        return MapValue(MapType(key_type, set_type), at)
+
+    def empty(self, node: ast.Call, cls: type) -> Value:
+        """FSet(): the only collection that needs no type to be written."""
+        if node.args or node.keywords or cls is not FSet:
+            raise self.source.refuse(node, "write FSet.of(…), Counts.of(…), SetMap.of(…), or FSet() for the empty set")
+        return SetValue(SetType(None), lambda _: z.truth(False), EmptySet())
+
+    def built(self, node: ast.Call, cls: type[Struct], env: Environment) -> Value:
+        """A new Struct; every field is given."""
+        names = fields_of(cls)
+        parts = dict(zip(names, (self.value(argument, env) for argument in node.args), strict=False))
+        parts |= {k.arg: self.value(k.value, env) for k in node.keywords if k.arg is not None}
+        if set(parts) != set(names) or len(node.args) + len(node.keywords) != len(names):
+            raise self.source.refuse(node, f"give every field once: {', '.join(names)}")
+        return self.record(node, cls, {name: parts[name] for name in names}, tuple(names))
+
+    def replaced(self, node: ast.Call, env: Environment) -> Value:
+        """replace(struct, field=value, …)."""
+        if len(node.args) != 1:
+            raise self.source.refuse(node, "write replace(struct, field=value, …)")
+        value = self.value(node.args[0], env)
+        if not isinstance(value.type, RecordType):
+            raise self.source.refuse(node, "only Structs have fields to replace")
+        cls = value.type.cls
+        new = {k.arg: self.value(k.value, env) for k in node.keywords if k.arg is not None}
+        unknown = [name for name in new if name not in fields_of(cls)]
+        if unknown or len(new) != len(node.keywords):
+            what = f"replacing {', '.join(unknown) or 'by **'} of {cls.__name__}"
+            raise self.source.refuse(node, f"its fields are {', '.join(fields_of(cls))}", what)
+        kept = {name: self.t.field(value, name, self.source.place(node)) for name in fields_of(cls) if name not in new}
+        parts = {name: new[name] if name in new else kept[name] for name in fields_of(cls)}
+        return self.record(node, cls, parts, tuple(new))
+
+    def record(self, node: ast.Call, cls: type[Struct], parts: dict[str, Value], given: tuple[str, ...]) -> Value:
+        """A Struct of these fields, of which those `given` are new and must be of the declared type and bounds."""
+        place = self.source.place(node)
+        for name in given:
+            declared, part = field_type(cls, name, place), parts[name]
+            if not comparable(declared, part.type):
+                raise self.source.refuse(node, f"field {name} of {cls.__name__} is declared otherwise")
+            if isinstance(declared, IntType) and declared.least is not None and isinstance(part, Scalar):
+                bound = z.arithmetic(">=", part.term, z.number(declared.least))
+                self.t.promise(f"{cls.__name__}.{name} is at least {declared.least} ({place})", bound)
+            if isinstance(part, SetValue) and part.type.element is None:
+                assert isinstance(declared, SetType)
+                parts[name] = SetValue(declared, part.has, part.origin)
+        record = Record(RecordType(cls), parts)
+        if holds_maps(cls) or self.t.below_quantifier:
+            return record
+        return Scalar(self.t.term(record), record.type)
+
+    def reduced(self, node: ast.Call, env: Environment) -> Value:
+        """reduce(function, elements, start): by recursion over the set, as far as it is known how the set was built."""
+        if len(node.args) != 3 or not isinstance(node.args[0], ast.Name):
+            raise self.source.refuse(node, "write reduce(function, elements, start)")
+        function = self.globals.get(node.args[0].id)
+        if not isinstance(function, types.FunctionType):
+            raise self.source.refuse(node, "fold by a function of the specification")
+        elements, start = self.set_of(node.args[1], env), self.value(node.args[2], env)
+        return self.fold(function, elements, start)
+
+    def fold(self, function: Function, elements: SetValue, start: Value) -> Value:
+        if isinstance(elements.origin, EmptySet):
+            return start
+        if isinstance(elements.origin, Inserted):
+            rest = self.fold(function, elements.origin.rest, start)
+            return self.t.call(function, [rest, elements.origin.last])
+        key = ("fold", function, id(elements))
+        if key not in self.t._memo:
+            self.t._memo[key] = (self.t.fresh(start.type, self.t.new("fold")), [elements])
+        return self.t._memo[key][0]
+
+
+def comparable(a: Type, b: Type) -> bool:
+    """Whether values of two types may meet: bounds are checked apart, and a bare FSet() is of every element type."""
+    if isinstance(a, IntType) and isinstance(b, IntType):
+        return True
+    if isinstance(a, SetType) and isinstance(b, SetType):
+        return a.element is None or b.element is None or comparable(a.element, b.element)
+    if isinstance(a, MapType) and isinstance(b, MapType):
+        return comparable(a.key, b.key) and comparable(a.value, b.value)
+    return a == b
+
+
+def ast_annotations(module: str) -> dict[str, object]:
+    """The annotated names of a module and their types."""
+    return dict(typing.get_type_hints(sys.modules[module], include_extras=True))
