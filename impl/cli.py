@@ -38,7 +38,26 @@ def quorum_options(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("-n", "n", type=int, default=None, help="Replicas of each key.")(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+CHECKER_COMMANDS = ("check", "prove", "replay", "validate")
+
+
+class Commands(click.Group):
+    """Our commands, and the checker's, which are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the alphabet."""
+        return sorted([*super().list_commands(ctx), *CHECKER_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in CHECKER_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        from checker.commands import COMMANDS
+
+        return COMMANDS.get(cmd_name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ringspec", prog_name="ringspec")
 def cli() -> None:
     """A Dynamo-style key-value store, written as one specification that is run, explored, proved and replayed."""

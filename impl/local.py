@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from impl.client import Client, Unreachable, connect
 from impl.errors import UserError, one_line, usage
+from impl.recorder import export_log
 from impl.transport import Address
 from impl.wire import CallFaults, Status
 from spec.types import Config, NodeId
@@ -128,6 +129,15 @@ class LocalCluster:
         """The last line that a node said."""
         lines = self.log(node).read_text(errors="replace").splitlines() if self.log(node).exists() else []
         return lines[-1] if lines else "it said nothing"
+
+    def export(self, directory: Path) -> list[Path]:
+        """Write the recordings of all nodes, which must be down, into a directory: `a.ndjson` and so on."""
+        files = []
+        for name in self.nodes:
+            files.append(directory / f"{name}.ndjson")
+            with files[-1].open("wb") as file:
+                file.writelines(export_log(self.data(name)))
+        return files
 
     # Links.
 
