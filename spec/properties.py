@@ -23,8 +23,8 @@ from spec.messages import Answer, Forwarded, Found, Repair, Write
 from spec.ring import owners_of
 from spec.siblings import Siblings, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
-from spec.types import Key, NodeId
-from spec.world import State
+from spec.types import Key, NodeId, RequestId
+from spec.world import State, client_id
 
 StateCheck: TypeAlias = Callable[[State], str | None]
 TransitionCheck: TypeAlias = Callable[[State, Action, State], str | None]
@@ -282,10 +282,13 @@ def disks_differ(state: State) -> bool:
 
 def a_put_is_indefinite(before: State, _action: Action, after: State) -> bool:
     """A put ends without its client knowing whether it happened, and it did."""
-    ended = any(
-        old.done < new.done and old.owed == new.owed for old, new in zip(before.clients, after.clients, strict=True)
-    )
-    return ended and after.history.acknowledged == before.history.acknowledged and len(after.history.created) > 0
+    ended = [
+        RequestId(client_id(i), new.done)
+        for i, (old, new) in enumerate(zip(before.clients, after.clients, strict=True))
+        if old.done < new.done
+    ]
+    history = after.history
+    return any(c.request in ended and c.version.dot not in history.acknowledged for c in history.created)
 
 
 def a_stale_answer_is_repaired(before: State, _action: Action, after: State) -> bool:

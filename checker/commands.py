@@ -1,0 +1,73 @@
+"""The checker's half of the command line: check, replay, validate and prove.
+
+Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
+root, adds them to `ringspec`.
+
+    0 holds · 1 violated, or not proved · 2 usage · 3 incomplete: a bound or the time was reached · 4 our bug
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from checker.check import Registry
+
+
+def models() -> Registry:
+    """The named models, as the checker wants them."""
+    from functools import partial
+
+    from checker.models import MODELS, machine_of
+
+    return {
+        name: (model.about + (f" (must fail: {model.must_fail})" if model.must_fail else ""), partial(machine_of, name))
+        for name, model in MODELS.items()
+    }
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--list", "list_only", is_flag=True, help="List the models.")
+@click.option("--max-states", type=int, help="Stop after so many distinct states.")
+@click.option("--max-depth", type=int, help="Look no further than so many steps.")
+@click.option("--max-seconds", type=float, help="Stop after so long.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option("--one-line", is_flag=True, help="Tell a violation in one line.")
+@click.option("--progress/--no-progress", default=None, help="Say how far it is. [if standard error is a terminal]")
+def check(
+    model: str | None,
+    list_only: bool,
+    max_states: int | None,
+    max_depth: int | None,
+    max_seconds: float | None,
+    out: Path | None,
+    as_json: bool,
+    one_line: bool,
+    progress: bool | None,
+) -> None:
+    """Explore every interleaving of MODEL; `--list` names the models."""
+    from checker.check import check, list_models
+    from checker.explore import Bounds
+
+    if list_only:
+        raise SystemExit(list_models(models()))
+    if model is None:
+        raise click.UsageError("name a model, or --list them")
+    bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
+    raise SystemExit(check(models(), model, bounds, json=as_json, out=out, progress=progress, one_line=one_line))
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("--step", is_flag=True, help="Go step by step, forwards and back.")
+def replay(trace: Path, step: bool) -> None:
+    """Take the path of an ITF TRACE again on the model that it names."""
+    from checker.replay import replay
+
+    raise SystemExit(replay(models(), trace, step=step))
+
+
+COMMANDS: dict[str, click.Command] = {command.name: command for command in (check, replay) if command.name}

@@ -1,0 +1,203 @@
+"""The main job's first half: five real nodes on this machine, real files, a cut, a kill.
+
+Every promise that is made on the way is checked against what came back; the first that is broken ends the run. The
+nodes and the clients record what they do. What is left in the directory is for `ringspec validate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sysconfig
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from impl.client import Client, MayHaveHappened, OperationFailed, Values
+from impl.errors import UserError
+from impl.local import LocalCluster, open_cluster
+from impl.recorder import export_log
+from spec.ring import Member, build_ring, owners_of
+from spec.siblings import Version
+from spec.types import Config, Key, NodeId
+
+NODES = 5
+CLIENTS = 8
+PACKAGES = ("asyncio", "email", "json")
+MORE_PACKAGES = ("importlib", "logging", "multiprocessing", "unittest", "encodings", "http", "xml", "ctypes")
+FILES = 300
+WRITES = 600
+CONFIG = Config(n=3, r=2, w=2, put_timeout_ms=1_500, get_timeout_ms=1_500)
+"""Short timeouts, so that the cut costs little time."""
+
+Say = Callable[[str], None]
+
+
+class Broken(UserError):
+    """Something was not as promised."""
+
+
+def expect(condition: bool, broken: str) -> None:
+    """End the run unless a promise was kept."""
+    if not condition:
+        raise Broken(f"not as promised: {broken}")
+
+
+def source_files() -> dict[str, bytes]:
+    """The source of packages of the installed Python, by path: the three named first, then others up to `FILES`."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    paths = [path for name in (*PACKAGES, *MORE_PACKAGES) for path in sorted((library / name).rglob("*.py"))]
+    return {str(path.relative_to(library)): path.read_bytes() for path in paths[:FILES]}
+
+
+async def side_by_side(jobs: Iterable[Awaitable[None]]) -> None:
+    """Run these at the same time; the first failure ends all."""
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job)  # type: ignore[arg-type]  # a coroutine is all we give; Awaitable says it shorter
+
+
+async def tell_story(directory: Path, say: Say) -> Path:
+    """Run the cluster through its day; the directory of its logs. Raises Broken, or what a client raises."""
+    cluster = open_cluster(directory / "cluster", NODES, CONFIG, record=True, faults=True)
+    logs = directory / "logs"
+    logs.mkdir()
+    async with cluster:
+        say(f"{NODES} nodes are up, N={CONFIG.n} R={CONFIG.r} W={CONFIG.w}: {', '.join(cluster.addresses())}")
+        clients = [await cluster.client(*rotated(cluster, i), log=logs / f"client-{i}.ndjson") for i in range(CLIENTS)]
+        try:
+            await store_files(clients, say)
+            await cut_and_heal(cluster, logs, say)
+            await kill_during_writes(cluster, clients, say)
+        finally:
+            for client in clients:
+                await client.close()
+        await cluster.stop()
+    for name in cluster.nodes:
+        with (logs / f"node-{name}.ndjson").open("wb") as log:
+            log.writelines(export_log(cluster.data(name)))
+    return logs
+
+
+def rotated(cluster: LocalCluster, i: int) -> list[NodeId]:
+    """All nodes, each client beginning with another."""
+    at = i % len(cluster.nodes)
+    return cluster.nodes[at:] + cluster.nodes[:at]
+
+
+async def store_files(clients: list[Client], say: Say) -> None:
+    """Store real files under their paths and read each back at another node."""
+    files = source_files()
+    paths, size = list(files), sum(map(len, files.values()))
+
+    async def write(i: int) -> None:
+        for path in paths[i :: len(clients)]:
+            await clients[i].put(path.encode(), files[path])
+
+    async def read(i: int) -> None:
+        for path in paths[i :: len(clients)]:
+            found = await clients[(i + 1) % len(clients)].get(path.encode())
+            digests = [hashlib.sha256(value).hexdigest() for value in found.values]
+            expect(digests == [hashlib.sha256(files[path]).hexdigest()], f"{path} did not come back as it was stored")
+
+    began = time.perf_counter()
+    await side_by_side(write(i) for i in range(len(clients)))
+    written = time.perf_counter()
+    await side_by_side(read(i) for i in range(len(clients)))
+    done = time.perf_counter()
+    say(
+        f"{len(files)} files of Python's {', '.join(PACKAGES)} and others, {size / 1e6:.1f} MB: stored in "
+        f"{written - began:.1f} s, read back at other nodes in {done - written:.1f} s, all SHA-256 equal"
+    )
+
+
+async def cut_and_heal(cluster: LocalCluster, logs: Path, say: Say) -> None:
+    """Cut the network, write the same key on both sides, heal, and reconcile."""
+    key, sides, at = split_key(cluster)
+    await cluster.cut(*sides)
+    say(f"the network is cut: {' '.join(sides[0])} | {' '.join(sides[1])}; both sides write the key {key.decode()!r}")
+    async with await cluster.client(at[0], log=logs / "client-majority.ndjson") as majority:
+        stored = await majority.put(key, b"written with the majority")
+        say(f"  at {at[0]}: stored as {stored.dot}, two of its three owners are on this side")
+        async with await cluster.client(at[1], log=logs / "client-minority.ndjson") as minority:
+            try:
+                await minority.put(key, b"written with the minority")
+                raise Broken("not as promised: a put succeeded on the side of a single owner, with W = 2")
+            except MayHaveHappened as indefinite:
+                say(f"  at {at[1]}: may have happened ({indefinite}): one owner is here, W = 2")
+            await cluster.heal()
+            found = await get_siblings(minority, key, 2)
+            say(f"healed; a get at {at[1]} finds {len(found.siblings)} siblings, neither had seen the other:")
+            for version in found.siblings:
+                say(f"  {version}: {version.value.decode()}")
+            await minority.put(key, b"both", found.context)
+            settled = await majority.get(key)
+            expect(settled.values == (b"both",), f"the siblings were not reconciled: {show(settled.siblings)}")
+            say(f"one put with that get's context reconciles them: {show(settled.siblings)}")
+
+
+async def get_siblings(client: Client, key: bytes, count: int) -> Values:
+    """Get until links are up again and this many siblings are there."""
+    for _ in range(50):
+        try:
+            found = await client.get(key)
+        except OperationFailed:
+            continue
+        if len(found.siblings) == count:
+            return found
+        await asyncio.sleep(0.1)
+    raise Broken(f"not as promised: {count} siblings never came together after the cut was healed")
+
+
+def split_key(cluster: LocalCluster) -> tuple[bytes, tuple[list[str], list[str]], tuple[str, str]]:
+    """A key, two sides of a cut that part its owners, and an owner on each side."""
+    ring = build_ring(tuple(Member(name) for name in cluster.nodes), CONFIG)
+    key = Key(b"shopping cart")
+    first, second, third = owners_of(ring, key, CONFIG.n)
+    minority = [third, next(name for name in cluster.nodes if name not in (first, second, third))]
+    return key, (sorted(set(cluster.nodes) - set(minority)), sorted(minority)), (first, third)
+
+
+async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: Say) -> None:
+    """Kill a node while everybody writes, bring it back, and look for everything that was acknowledged."""
+    victim, acknowledged, unknown, failed = cluster.nodes[1], dict[bytes, bytes](), 0, 0
+    reached = asyncio.Event()
+
+    async def write(i: int) -> None:
+        nonlocal unknown, failed
+        for n in range(i, WRITES, len(clients)):
+            key, value = f"order/{n}".encode(), f"order {n} of client {i + 1}".encode()
+            try:
+                await clients[i].put(key, value)
+                acknowledged[key] = value
+            except MayHaveHappened:
+                unknown += 1
+            except OperationFailed:
+                failed += 1
+                await asyncio.sleep(0.05)
+            if len(acknowledged) >= WRITES // 4:
+                reached.set()
+
+    async def kill() -> None:
+        await reached.wait()
+        await cluster.kill(victim)
+        await asyncio.sleep(0.2)
+        await cluster.restart(victim)
+
+    await side_by_side([kill(), *(write(i) for i in range(len(clients)))])
+
+    async def read(i: int) -> None:
+        for key in list(acknowledged)[i :: len(clients)]:
+            found = await clients[i].get(key)
+            expect(acknowledged[key] in found.values, f"{key.decode()} was acknowledged and is gone")
+
+    await side_by_side(read(i) for i in range(len(clients)))
+    say(
+        f"node {victim} was killed with SIGKILL during {WRITES} puts and restarted: {len(acknowledged)} acknowledged, "
+        f"{unknown} of unknown outcome, {failed} failed; all {len(acknowledged)} acknowledged are there"
+    )
+
+
+def show(versions: Iterable[Version]) -> str:
+    """Versions in one line."""
+    return ", ".join(map(str, versions)) or "nothing"
