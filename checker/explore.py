@@ -166,9 +166,8 @@ def explore(
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Collect now, then not again until the end."""
+    """No collections inside; afterwards as before."""
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -91,7 +91,7 @@ def follow(machine: AnyMachine, scanned: Scanned) -> Replayed:
     """Take the recorded path on the machine, as far as it goes."""
     path: list[Step[object, object]] = []
     for index, (action, variables) in enumerate(scanned.steps):
-        wanted = normal(dict(variables))
+        wanted = normal_state(variables)
         if index == 0:
             possible = [Step[object, object](None, state) for state in machine.initial()]
         else:
@@ -99,12 +99,17 @@ def follow(machine: AnyMachine, scanned: Scanned) -> Replayed:
         fitting = [s for s in possible if index == 0 or normal(encode_action(s.action)) == normal(action)]
         if not fitting:
             return Replayed(tuple(path), _impossible(machine, index, action, possible))
-        found = next((s for s in fitting if normal(dict(encode_state(s.state))) == wanted), None)
+        found = next((s for s in fitting if normal_state(encode_state(s.state)) == wanted), None)
         if found is None:
-            ours = normal(dict(encode_state(fitting[0].state)))
+            ours = normal_state(encode_state(fitting[0].state))
             return Replayed(tuple(path), "\n".join(_different(machine, index, fitting[0], wanted, ours)))
         path.append(found)
     return Replayed(tuple(path))
+
+
+def normal_state(variables: dict[str, Json]) -> dict[str, Json]:
+    """All variables of a state as we would write them."""
+    return {name: normal(value) for name, value in variables.items()}
 
 
 def outcome(machine: AnyMachine, scanned: Scanned, replayed: Replayed) -> Ending:
@@ -172,10 +177,11 @@ def _impossible(machine: AnyMachine, index: int, action: Json, possible: list[St
 
 
 def _different(
-    machine: AnyMachine, index: int, step: Step[object, object], recorded: Json, ours: Json
+    machine: AnyMachine, index: int, step: Step[object, object], recorded: dict[str, Json], ours: dict[str, Json]
 ) -> Iterator[str]:
     """The recorded action leads elsewhere."""
     where = "the initial state" if index == 0 else f"step {index} ({action_told(machine, step.action)})"
     yield f"{where} differs: recorded → what the machine gives"
-    for line in changes(recorded, ours):
-        yield f"  {line}"
+    for name in {**ours, **recorded}:
+        for line in changes(recorded.get(name, "no such variable"), ours.get(name, "no such variable"), name):
+            yield f"  {line}"
