@@ -78,7 +78,7 @@ async def keep_killing(cluster: LocalCluster, node: str, times: int, chance: ran
             with suppress(OperationFailed):  # dead before it could say that it obeys
                 await cluster.faults(node, CallFaults(0, crash_after_commits=chance.randint(1, 8)))
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(0.5):
                     assert await cluster.ended(node) == -9
                 own_hand += 1
             except TimeoutError:  # there was nothing to commit
