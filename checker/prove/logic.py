@@ -189,7 +189,8 @@ class Logic:
         """One field of a Struct."""
         assert isinstance(value.type, RecordType)
         cls = value.type.cls
-        self.fields_read.add((cls, name))
+        if place:
+            self.fields_read.add((cls, name))
         if isinstance(value, Record):
             if name not in value.fields:
                 field_type(cls, name, place)

@@ -8,13 +8,11 @@ claims: a wrong entry can only make a proof fail.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-from msgspec import Struct
 
 from checker.prove import facade as z
 from checker.prove.facade import Options, Verdict
@@ -27,17 +25,8 @@ OBVIOUS = ("hypothesis", "uses", "size", "init", "guard")
 E_MATCHING: Options = {"smt.mbqi": False, "smt.auto_config": False}
 """Instantiate quantifiers only where a term of the problem calls for it: fast, and gives up rather than wander."""
 WAYS: tuple[Options, ...] = (E_MATCHING, {**E_MATCHING, "smt.relevancy": 0}, {})
-TRIES_MS = (500, 2_000, 8_000)
-
-
-class Result(Struct, frozen=True):
-    """How one obligation went."""
-
-    subject: str
-    claim: str
-    part: int
-    verdict: Verdict
-    seconds: float
+QUICK_MS = 500
+PATIENT_MS = (2_000, 8_000)
 
 
 def remembered(file: Path = FACTS_FILE) -> FactNames:
@@ -65,23 +54,20 @@ def attempt(
     return "unknown"
 
 
-def discharge(obligation: Obligation, names: FactNames, seed: int) -> Result:
-    """Prove one obligation, or fail to."""
-    started = time.perf_counter()
-    verdict: Verdict = "unknown"
-    if obligation.trivial:
-        verdict = "proved"
-    else:
-        chosen = [n for n in names.get(obligation.key, obvious(obligation)) if n in obligation.usable]
-        for timeout_ms in TRIES_MS:
-            verdict = attempt(obligation, chosen, timeout_ms, seed)
-            if verdict == "proved":
-                break
-    return Result(obligation.subject, obligation.claim, obligation.part, verdict, time.perf_counter() - started)
+def chosen(obligation: Obligation, names: FactNames) -> tuple[str, ...]:
+    """The facts to prove it from."""
+    return tuple(n for n in names.get(obligation.key, obvious(obligation)) if n in obligation.usable)
 
 
-def discharge_all(obligations: Iterable[Obligation], seed: int) -> Iterator[tuple[Obligation, Result]]:
-    """All of them, in order."""
-    names = remembered()
-    for obligation in obligations:
-        yield obligation, discharge(obligation, names, seed)
+def quickly(obligation: Obligation, names: FactNames, seed: int) -> Verdict:
+    """What a fraction of a second gives: a proof, for all that is in order."""
+    return "proved" if obligation.trivial else attempt(obligation, chosen(obligation, names), QUICK_MS, seed)
+
+
+def insist(obligation: Obligation, names: FactNames, seed: int) -> Verdict:
+    """Longer tries, the last from all facts: `facts.json` may be older than the source."""
+    for timeout_ms in PATIENT_MS:
+        for facts in (chosen(obligation, names), obligation.usable):
+            if attempt(obligation, facts, timeout_ms, seed) == "proved":
+                return "proved"
+    return "unknown"

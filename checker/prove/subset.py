@@ -54,6 +54,7 @@ class IdType:
     """Names of which only equality matters: a NewType, or str or bytes."""
 
     name: str
+    base: type[str] | type[bytes]
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def type_of_hint(hint: object, place: str) -> Type:
     if hint is bool:
         return BOOL
     if hint is str or hint is bytes:
-        return IdType(hint.__name__)
-    if isinstance(hint, NewType):
-        return IdType(hint.__name__)
+        return IdType("str" if hint is str else "bytes", str if hint is str else bytes)
+    if isinstance(hint, NewType) and hint.__supertype__ in (str, bytes):
+        return IdType(hint.__name__, str if hint.__supertype__ is str else bytes)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated and arguments[0] is int:
         least = [m.ge for m in arguments[1:] if isinstance(m, Meta) and m.ge is not None]

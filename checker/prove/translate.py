@@ -513,6 +513,12 @@ class Evaluation:
         return self.fold(function, elements, start)
 
     def fold(self, function: Function, elements: SetValue, start: Value) -> Value:
+        if self.t.scope is not None:
+            assert elements.type.element is not None
+            for element in self.t.elements(elements.type.element):
+                taken = self.t.call(function, [start, Scalar(element, elements.type.element)])
+                start = self.t.choose(elements.has(element), taken, start)
+            return start
         if isinstance(elements.origin, EmptySet):
             return start
         if isinstance(elements.origin, Inserted):
