@@ -413,6 +413,8 @@ def encode_by_value(value: object) -> Json:
         return record_codec_of(type(value), tagged=True).encode(value)
     if type(value) is tuple:
         return {"#tup": [encode_by_value(item) for item in value]}
+    if type(value) is object:
+        raise ItfError(f"ITF has no place for {value!r}")
     parametrised: dict[type, object] = {
         list: list[object],
         set: set[object],
