@@ -1,0 +1,450 @@
+"""The properties of `spec.properties`, judged along one order of what happened in a real run.
+
+The properties speak of a `spec.world.State`. A run of many keys has one for each: the nodes with their row of the key,
+the clients, and the ghost history of who was really shown what. That history is made by the functions that make it in
+the explored machine: `ask`, `tell` and `record`. After each step the claims that could have become false are
+evaluated on the state of its key.
+
+So that a step costs what it touches, however much has been written before, the state that is evaluated holds only what
+can matter:
+
+* of the history, the versions that a disk holds and those that just came to be, with any that share a dot or a request
+  with them; all of them when a get has just been answered;
+* of the acknowledged writes, those that no writer of another one has been shown: who knows the later write knows the
+  earlier one, because what a writer was shown includes what the writers of that were shown;
+* of requests, messages and clients, those that the step changed.
+
+At the end every key is judged once more with its whole history. What was there before the recording began is taken at
+its word: its writers were shown what its contexts cover.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+
+from checker.happened import At
+from checker.logs import Invalid, Logs, Place
+from checker.rerun import Rerun, cut, event_told
+from checker.story import show
+from spec.clock import NOTHING, Clock, Dot, covers
+from spec.cluster import Action, Arrive, Ask, Expire, Restart, ask, minting_request, promise, tell
+from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
+from spec.history import Created, History, known_by, record
+from spec.maps import FMap, FSet, SetMap
+from spec.messages import Failed, Forward, Found, Put, Read, Refused, Repair, Result, Write, Written
+from spec.network import Envelope, Network, rank
+from spec.properties import CLAIMS, Claim
+from spec.siblings import Siblings, Version
+from spec.state import GetInFlight, Node, Request
+from spec.trace import Returned, Step
+from spec.types import ClientId, Key, NodeId, RequestId
+from spec.world import Client, Faults, Memory, Server, State, client_id
+
+DISK = "a disk changed"
+FORGOT = "a disk no longer knows an acknowledged write"
+CREATED = "a version came to be"
+PROMISED = "a put was called stored"
+TOLD = "a client was told"
+CARRIED = "a set of versions is on its way"
+
+DEPENDS: dict[str, frozenset[str]] = {
+    "dot-uniqueness": frozenset({CREATED}),
+    "no-lost-write": frozenset({FORGOT, PROMISED}),
+    "exact-discard": frozenset({CREATED}),
+    "only-maximal": frozenset({DISK, CARRIED}),
+    "one-dot-per-request": frozenset({CREATED}),
+    "quorum-meaning-put": frozenset({FORGOT, PROMISED}),
+    "quorum-meaning-get": frozenset({TOLD}),
+    "context-honesty": frozenset({CREATED, TOLD}),
+    "placement": frozenset({DISK}),
+    "merge-is-join": frozenset({DISK}),
+}
+"""After which changes a claim could have become false; a claim that is not named here, after every change."""
+
+EVERY = {"merge-is-join": 16}
+"""Claims that are laws, proved elsewhere, and dear: judged after every so many changes, and at the end."""
+
+AT_THE_END = "in the state at the end of the run"
+IN_THE_SNAPSHOT = "in the state in which recording began"
+
+NOWHERE = State(FMap(), (), Network(), Faults(), History())
+"""What a view of a key begins with."""
+
+
+class View:
+    """What is known of one key at a moment of the run."""
+
+    def __init__(self, servers: FMap[NodeId, Server]) -> None:
+        """Nothing has been written."""
+        self.servers = servers
+        self.created: dict[Version, Created] = {}
+        self.by_dot: dict[Dot, list[Created]] = defaultdict(list)
+        self.by_request: dict[RequestId, list[Created]] = defaultdict(list)
+        self.frontier: FSet[Dot] = FSet()
+        """Acknowledged writes that no writer of another acknowledged one has been shown."""
+        self.shown: dict[RequestId, FSet[Dot]] = {}
+        self.contexts: dict[Clock, FSet[Dot]] = {}
+        """What those were shown who were given a context."""
+        self.asking: dict[RequestId, Client] = {}
+        self.clients: dict[ClientId, Client] = {}
+        """Each client as its latest get of this key left it."""
+        self._all: FSet[Created] | None = None
+
+    def add(self, created: Iterable[Created]) -> None:
+        """Versions came to be."""
+        for one in created:
+            self.created[one.version] = one
+            self.by_dot[one.version.dot].append(one)
+            self.by_request[one.request].append(one)
+        self._all = None
+
+    def all(self) -> FSet[Created]:
+        """Every version that ever came to be."""
+        if self._all is None:
+            self._all = FSet.of(self.created.values())
+        return self._all
+
+    def versions(self, siblings: Iterable[Version]) -> FSet[Created]:
+        """How these versions came to be."""
+        return FSet.of(self.created[version] for version in siblings if version in self.created)
+
+    def held(self, servers: FMap[NodeId, Server]) -> list[Version]:
+        """What disks hold."""
+        return [v for _, server in servers.items() for _, row in server.disk.table.items() for v in row.siblings]
+
+    def known(self, siblings: Siblings) -> FSet[Dot]:
+        """Which acknowledged writes these versions know."""
+        return self.frontier & known_by(History(SetMap(), self.versions(siblings)), siblings)
+
+    def relatives(self, fresh: FSet[Created]) -> list[Created]:
+        """Whatever shares a dot or a request with these."""
+        return [
+            other
+            for one in fresh
+            for other in (*self.by_dot[one.version.dot], *self.by_request[one.request])
+            if other not in fresh
+        ]
+
+    def acknowledge(self, dots: FSet[Dot]) -> None:
+        """These writes were acknowledged."""
+        for dot in dots:
+            past = {d for one in self.by_dot[dot] for d in one.seen}
+            if not any(dot in one.seen for d in self.frontier for one in self.by_dot[d]):
+                self.frontier = FSet.of([d for d in self.frontier if d not in past] + [dot])
+
+
+class Change:
+    """What one step makes of the state of its key: the state before and after, and which of it is new."""
+
+    def __init__(self, view: View) -> None:
+        """Nothing has changed yet."""
+        self.kinds: set[str] = set()
+        self.servers_before = self.servers = view.servers
+        self.frontier_before = view.frontier
+        self.told: tuple[tuple[Client, Client], ...] = ()
+        self.fresh: FSet[Created] = FSet()
+        self.sent = Network()
+        self.shows_all = False
+
+    def states(self, view: View, node: NodeId) -> tuple[State, State]:
+        """The state before and after a step of this node, with what can matter."""
+        if self.kinds == {CARRIED}:
+            server = FMap(((node, self.servers[node]),))
+            said = State(server, (), self.sent, Faults(), History())
+            return said, said
+        was, now = tuple(old for old, _ in self.told), tuple(new for _, new in self.told)
+        if self.fresh:
+            others = tuple(view.clients.values())
+            was, now = (*was, *others), (*now, *others)
+        if self.shows_all:
+            old = new = view.all()
+        else:
+            held = view.held(self.servers) + view.held(self.servers_before)
+            relevant = {*view.versions(held), *view.relatives(self.fresh)}
+            old = FSet.of(relevant - set(self.fresh))
+            new = old | self.fresh
+        none: SetMap[RequestId, Dot] = SetMap()
+        before = State(self.servers_before, was, Network(), Faults(), History(none, old, self.frontier_before))
+        after = State(self.servers, now, self.sent, Faults(), History(none, new, view.frontier))
+        return before, after
+
+
+class Judge:
+    """Judges one order of a run: give it every entry in turn, then the end."""
+
+    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...]) -> None:
+        """`reruns` belong to the nodes' logs, in their order."""
+        self.judged: Counter[str] = Counter()
+        """How often each claim was evaluated."""
+        self.met: set[str] = set()
+        """The claims whose *sometimes* was met: something was at stake."""
+        self._logs, self._reruns = logs, reruns
+        self._claims = [claim for claim in CLAIMS if self.promised(claim)]
+        self._turn: Counter[str] = Counter()
+        self._keys: dict[RequestId, Key] = {}
+        self._views: dict[Key, View] = {}
+        self._servers = FMap.of({node.name: self._server(node.name, None, None, None) for node in logs.nodes})
+        self._given = {
+            effect.result.context
+            for node in logs.nodes
+            for step in node.steps
+            for effect in step.effects
+            if isinstance(effect, Reply) and isinstance(effect.result, Found)
+        }
+        self._snapshots()
+
+    def promised(self, claim: Claim) -> bool:
+        """Whether the configuration promises what a property says: gets see puts only if R + W > N."""
+        config = self._logs.config
+        return claim.name != "quorum-meaning-get" or config.r + config.w > config.n
+
+    def take(self, at: At) -> None:
+        """The next entry. Raises Invalid if a property fails."""
+        nodes = self._logs.nodes
+        if at.log < len(nodes):
+            node = nodes[at.log]
+            step = node.steps[at.entry]
+            self._step(node.place(at.entry), step, self._reruns[at.log].requests[at.entry])
+        else:
+            client = self._logs.clients[at.log - len(nodes)]
+            entry = client.entries[at.entry]
+            if isinstance(entry, Returned):
+                self._returned(client.place(at.entry), entry)
+
+    def end(self) -> None:
+        """The run is over: judge everything once more. Raises Invalid."""
+        everything: list[Created] = []
+        for view in self._views.values():
+            clients = tuple(view.clients.values())
+            history = History(SetMap(), view.all(), view.frontier)
+            state = State(view.servers, clients, Network(), Faults(), history)
+            self._evaluate(self._claims, state, None, state, [self._last_place()], lambda: [AT_THE_END])
+            everything += view.all()
+        whole = State(self._servers, (), Network(), Faults(), History(SetMap(), FSet.of(everything), FSet()))
+        uniqueness = [claim for claim in self._claims if claim.name == "dot-uniqueness"]
+        self._evaluate(uniqueness, whole, None, whole, [self._last_place()], lambda: [AT_THE_END])
+
+    # One step.
+
+    def _step(self, place: Place, step: Step, request: Request | None) -> None:
+        key = self._key_of(step.event)
+        if key is None:
+            return
+        view = self._view(key)
+        change = Change(view)
+        if isinstance(step.event, Invoke):
+            self._ask(view, place, step.node, step.event)
+        self._write(view, change, key, step, request)
+        leaving = leaving_of(step)
+        self._promise(view, change, leaving)
+        for said in leaving:
+            if isinstance(said, Reply):
+                self._tell(view, change, said.request, said.result)
+        envelopes = [said for said in leaving if isinstance(said, Envelope) and not isinstance(said.message, Written)]
+        if envelopes:
+            change.sent = Network(tuple(sorted(envelopes, key=rank)))
+            change.kinds.add(CARRIED)
+        view.servers = change.servers
+        claims = [claim for claim in self._claims if self._due(claim, change.kinds)] if change.kinds else []
+        if claims:
+            before, after = change.states(view, step.node)
+            action = action_of(step)
+            self._evaluate(claims, before, action, after, [place], lambda: [f"key {show(key)}", event_told(step)])
+
+    def _ask(self, view: View, place: Place, node: NodeId, event: Invoke) -> None:
+        operation, client = event.operation, Client()
+        if isinstance(operation, Put) and operation.context != NOTHING:
+            seen = view.contexts.get(operation.context)
+            if seen is None:
+                if self._logs.whole and operation.context not in self._given:
+                    told = f"{event.request} brings a context that no get was given"
+                    raise Invalid("context-honesty", [place], told, [event_told_of(event)])
+                seen = FSet.of(d for d in view.by_dot if covers(operation.context, d))
+            client = Client(seen=seen)
+        history = History(SetMap(), FSet(), view.frontier)
+        state = State(view.servers, (client,), Network(), Faults(), history)
+        asked = ask(state, Ask(0, node, event.request, operation))
+        view.asking[event.request] = asked.clients[0]
+        view.shown[event.request] = asked.history.shown[event.request]
+
+    def _write(self, view: View, change: Change, key: Key, step: Step, request: Request | None) -> None:
+        row = None
+        for write in step.writes:
+            if isinstance(write, WriteRow):
+                assert write.key == key, "a step writes the row of the key that it is about"
+                row = write.row
+                change.kinds.add(DISK)
+                unknown = FSet.of(v for v in row.siblings if v not in view.created)
+                if unknown:
+                    minting = minting_request(step.event)
+                    shown: SetMap[RequestId, Dot] = SetMap()
+                    shown = shown.set(minting, view.shown.get(minting, FSet()))
+                    change.fresh = record(History(shown), minting, unknown).created
+                    change.kinds.add(CREATED)
+                    view.add(change.fresh)
+        held = view.servers[step.node].disk
+        memory = held if row is None else Memory(None, FMap(((key, row),)))
+        if row is not None and not view.known(held.row(key).siblings).issubset(view.known(row.siblings)):
+            change.kinds.add(FORGOT)
+        if row is not None or request is not None:
+            server = self._server(step.node, memory, request, True)
+            change.servers = view.servers.set(step.node, server)
+            if isinstance(request, GetInFlight):
+                change.kinds.add(CARRIED)
+
+    def _promise(self, view: View, change: Change, leaving: list[Envelope | Reply]) -> None:
+        state = NOWHERE
+        for said in leaving:
+            state = promise(state, said)
+        if state.history.acknowledged:
+            change.kinds.add(PROMISED)
+            view.acknowledge(state.history.acknowledged)
+
+    def _tell(self, view: View, change: Change, request: RequestId, result: Result) -> None:
+        asking = view.asking.get(request)
+        if asking is None:
+            return  # asked before the recording began
+        siblings = result.siblings if isinstance(result, Found) else FSet[Version]()
+        history = History(SetMap(), view.versions(siblings), FSet())
+        state = State(view.servers, (asking,), Network(), Faults(), history)
+        after = tell(state, RequestId(client_id(0), asking.done + 1), result)
+        told = after.clients[0]
+        change.told = (*change.told, (asking, told))
+        change.kinds.add(TOLD)
+        if isinstance(result, Found):
+            view.contexts[result.context] = told.seen
+            view.clients[request.client] = told
+            change.shows_all = True
+
+    def _returned(self, place: Place, entry: Returned) -> None:
+        """A definite failure means that nothing was written."""
+        key = self._keys.get(entry.request)
+        if key is None or not isinstance(entry.result, Failed | Refused):
+            return
+        written = self._view(key).by_request.get(entry.request)
+        if written:
+            told = f"the client was told that {entry.request} had no effect, but it came to be {written[0].version}"
+            raise Invalid("definite-failure", [place], told)
+
+    # Judging.
+
+    def _due(self, claim: Claim, kinds: set[str]) -> bool:
+        depends = DEPENDS.get(claim.name)
+        if depends is not None and not depends & kinds:
+            return False
+        self._turn[claim.name] += 1
+        return self._turn[claim.name] % EVERY.get(claim.name, 1) == 0
+
+    def _evaluate(
+        self,
+        claims: list[Claim],
+        before: State,
+        action: Action | None,
+        after: State,
+        places: list[Place],
+        detail: Callable[[], list[str]],
+    ) -> None:
+        """Evaluate claims on a state and, if there is an action, on the transition. Raises Invalid."""
+        for claim in claims:
+            clause = None
+            if claim.check is not None:
+                clause = claim.check(after)
+            elif claim.step_check is not None and action is not None:
+                clause = claim.step_check(before, action, after)
+            else:
+                continue
+            self.judged[claim.name] += 1
+            if clause is not None:
+                raise Invalid(claim.name, places, clause, map(cut, detail()))
+            if claim.name not in self.met and self._witnessed(claim, before, action, after):
+                self.met.add(claim.name)
+
+    def _witnessed(self, claim: Claim, before: State, action: Action | None, after: State) -> bool:
+        if claim.witness is not None:
+            return claim.witness(after)
+        return claim.step_witness is not None and action is not None and claim.step_witness(before, action, after)
+
+    # Views.
+
+    def _key_of(self, event: Event) -> Key | None:
+        """The key that an event is about; None if it is about none, or nobody can know."""
+        if isinstance(event, Invoke):
+            self._keys[event.request] = event.operation.key
+            return event.operation.key
+        if isinstance(event, Deliver):
+            message = event.message
+            if isinstance(message, Write | Read | Repair):
+                return message.key
+            if isinstance(message, Forward):
+                return message.operation.key
+        about = request_of(event)
+        return None if about is None else self._keys.get(about)
+
+    def _view(self, key: Key) -> View:
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = View(self._servers)
+        return view
+
+    def _server(self, name: NodeId, disk: Memory | None, request: Request | None, started: bool | None) -> Server:
+        node = Node(name, self._logs.config, self._logs.ring, started=bool(started))
+        requests: FMap[RequestId, Request] = FMap() if request is None else FMap(((request.request, request),))
+        return Server(node, requests, FSet(), disk or Memory())
+
+    def _snapshots(self) -> None:
+        """What disks held when recording began came to be before, each version for a request of its own."""
+        known = 0
+        for node in self._logs.nodes:
+            for key, row in node.head.rows:
+                view = self._view(key)
+                server = self._server(node.name, Memory(None, FMap(((key, row),))), None, True)
+                view.servers = view.servers.set(node.name, server)
+                unknown = [version for version in row.siblings if version not in view.created]
+                for version in unknown:
+                    known += 1
+                    before = RequestId(ClientId("before the recording"), known)
+                    view.add([Created(version, before, past(version.context))])
+        for key, view in self._views.items():
+            state = State(view.servers, (), Network(), Faults(), History(SetMap(), view.all(), FSet()))
+            places = [Place(node.file, 1) for node in self._logs.nodes if key in dict(node.head.rows)]
+            self._evaluate(self._claims, state, None, state, places, lambda: [IN_THE_SNAPSHOT])
+
+    def _last_place(self) -> Place:
+        node = self._logs.nodes[0]
+        return node.place(len(node.steps) - 1)
+
+
+def past(context: Clock) -> FSet[Dot]:
+    """Every dot that a context covers."""
+    return FSet.of(Dot(actor, counter) for actor, count in context.items() for counter in range(1, count + 1))
+
+
+def leaving_of(step: Step) -> list[Envelope | Reply]:
+    """What a step says, to nodes and to clients."""
+    said: list[Envelope | Reply] = []
+    for effect in step.effects:
+        if isinstance(effect, Send):
+            said.append(Envelope(step.node, effect.target, effect.message))
+        elif isinstance(effect, Reply):
+            said.append(effect)
+    return said
+
+
+def event_told_of(event: Event) -> str:
+    """An event, in one line."""
+    return cut(f"on {show(event)}")
+
+
+def action_of(step: Step) -> Action:
+    """The action of the explored machine that a step is."""
+    event, node = step.event, step.node
+    match event:
+        case Start():
+            return Restart(node)
+        case Invoke():
+            return Ask(0, node, event.request, event.operation)
+        case Deliver():
+            return Arrive(Envelope(event.source, node, event.message))
+        case Timeout():
+            return Expire(node, event.request)

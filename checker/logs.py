@@ -1,0 +1,310 @@
+"""The logs of a run, read from a directory of `*.ndjson` files as `spec.trace` describes them.
+
+Reading is strict, for what is skipped is not validated. A line must decode into the types of the specification, and
+must be byte for byte what they encode to again, so that nothing stands in it that the types do not know. Its chain must
+continue the chain of the line before, a log must begin with its header and end with `End`, and what a header or a line
+says of whose log this is must agree. What fails is told as a `Problem` with the file and the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from spec.events import Start
+from spec.ring import Ring, build_ring
+from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, Line, NodeLog, Returned, Step, link_encoded
+from spec.types import ClientId, Config, NodeId, RequestId
+
+SUFFIX = ".ndjson"
+HEAD_LINES = 1
+"""Lines before the first step or call."""
+
+
+class Place(Struct, frozen=True, order=True):
+    """A line of a log."""
+
+    file: str
+    line: int
+    """From 1."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class Problem(Struct, frozen=True):
+    """Why logs are not those of a run of the specification."""
+
+    rule: str
+    """What is broken: a word of this package, or the name of a property."""
+    places: tuple[Place, ...]
+    """Where: the line that does not fit, then those it does not fit to."""
+    said: str
+    """One line."""
+    detail: tuple[str, ...] = ()
+    """What else helps: the event, what was expected and observed."""
+
+
+class Invalid(Exception):
+    """Validation ends with a problem."""
+
+    def __init__(self, rule: str, places: Iterable[Place], said: str, detail: Iterable[str] = ()) -> None:
+        """See `Problem`."""
+        self.problem = Problem(rule, tuple(places), said, tuple(detail))
+        super().__init__(said)
+
+
+class NodeRecord(Struct, frozen=True):
+    """A node's log; the step at index i is on line i + 2."""
+
+    file: str
+    head: NodeLog
+    steps: tuple[Step, ...]
+    first_of_epoch: dict[int, int]
+    """For each epoch, the index of its first step."""
+
+    @property
+    def name(self) -> NodeId:
+        """Whose log it is."""
+        return self.head.node
+
+    @property
+    def whole(self) -> bool:
+        """Whether the recording began when the node did."""
+        return self.head.disk is None
+
+    def place(self, index: int) -> Place:
+        """The line of a step."""
+        return Place(self.file, index + 1 + HEAD_LINES)
+
+    def index_of(self, epoch: int, seq: int) -> int | None:
+        """Where the step with this number is; None if it is not in the log."""
+        first = self.first_of_epoch.get(epoch)
+        if first is None or first + seq - 1 >= len(self.steps):
+            return None
+        return first + seq - 1 if self.steps[first + seq - 1].epoch == epoch else None
+
+
+class ClientRecord(Struct, frozen=True):
+    """A client's log; the entry at index i is on line i + 2."""
+
+    file: str
+    head: ClientLog
+    entries: tuple[Invoked | Returned, ...]
+
+    @property
+    def name(self) -> ClientId:
+        """Whose log it is."""
+        return self.head.client
+
+    def place(self, index: int) -> Place:
+        """The line of an entry."""
+        return Place(self.file, index + 1 + HEAD_LINES)
+
+
+class Logs(Struct, frozen=True):
+    """All logs of a run, in the order of the names of nodes and of clients."""
+
+    config: Config
+    ring: Ring
+    nodes: tuple[NodeRecord, ...]
+    clients: tuple[ClientRecord, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was recorded from the beginning of the store."""
+        return all(node.whole for node in self.nodes)
+
+
+class NoLogs(Exception):
+    """There is nothing to validate; one line that says why."""
+
+
+_decode = msgspec.json.Decoder(Line).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_logs(directory: Path, *, live: bool = False) -> Logs:
+    """The logs of a directory; `live` accepts logs of nodes that were not closed.
+
+    Raises NoLogs if there are none, Invalid if one cannot be what it says or they do not belong together.
+    """
+    if not directory.is_dir():
+        raise NoLogs(f"there is no directory {directory}")
+    files = sorted(directory.glob(f"*{SUFFIX}"))
+    if not files:
+        raise NoLogs(f"there are no logs (*{SUFFIX}) in {directory}")
+    nodes: list[NodeRecord] = []
+    clients: list[ClientRecord] = []
+    for file in files:
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            raise NoLogs(f"log {file} cannot be read: {error.strerror}") from None
+        record = read_log(file.name, raw, live=live)
+        if isinstance(record, NodeRecord):
+            nodes.append(record)
+        else:
+            clients.append(record)
+    nodes.sort(key=lambda record: record.name)
+    clients.sort(key=lambda record: record.name)
+    return belong_together(directory, nodes, clients)
+
+
+def read_log(file: str, raw: bytes, *, live: bool = False) -> NodeRecord | ClientRecord:
+    """One log. Raises Invalid."""
+    entries = list(read_entries(file, raw))
+    head = entries[0] if entries else None
+    last = entries[-1] if entries else None
+    if not isinstance(head, NodeLog | ClientLog):
+        raise Invalid("log", [Place(file, 1)], "a log must begin with a NodeLog or a ClientLog")
+    if head.format != FORMAT:
+        raise Invalid("log", [Place(file, 1)], f"the format is {head.format}; this program reads {FORMAT}")
+    if isinstance(last, End):
+        if last.lines != len(entries) - 1:
+            told = f"the log ends after {len(entries) - 1} lines, but says {last.lines}"
+            raise Invalid("log", [Place(file, len(entries))], told)
+        entries.pop()
+    elif not (live and isinstance(head, NodeLog)):
+        told = "the log was not closed: its last line is no End, so lines may be missing after it"
+        raise Invalid("log", [Place(file, len(entries))], told)
+    if isinstance(head, NodeLog):
+        return node_record(file, head, entries[HEAD_LINES:])
+    return client_record(file, head, entries[HEAD_LINES:])
+
+
+def read_entries(file: str, raw: bytes) -> Iterator[Entry]:
+    """The entries of a log, each decoded and chained to the one before. Raises Invalid."""
+    chain = ""
+    lines = raw.split(b"\n")
+    if lines[-1]:
+        raise Invalid("line", [Place(file, len(lines))], "the last line is cut short: it does not end")
+    for number, text in enumerate(lines[:-1], 1):
+        place = Place(file, number)
+        try:
+            line = _decode(text)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise Invalid("line", [place], f"not a line of a log: {' '.join(str(error).split())[:200]}") from None
+        entry = _encode(line.entry)
+        if text != b'{"entry":' + entry + b',"chain":' + _encode(line.chain) + b"}":
+            raise Invalid("line", [place], "something in this line is unknown, or not spelled as it is written")
+        chain = link_encoded(chain, entry)
+        if line.chain != chain:
+            told = "the chain breaks: this line was altered, or lines before it are missing, repeated or moved"
+            raise Invalid("chain", [place], told)
+        yield line.entry
+
+
+def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
+    """A node's log, whose steps are all there and in order. Raises Invalid."""
+    place: Callable[[int], Place] = lambda index: Place(file, index + 1 + HEAD_LINES)  # noqa: E731 - short for below
+    steps: list[Step] = []
+    first_of_epoch: dict[int, int] = {}
+    epoch = seq = 0
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, Step):
+            told = f"the log of a node has steps between its head and end, no {name(entry)}"
+            raise Invalid("log", [place(index)], told)
+        if entry.node != head.node:
+            raise Invalid("log", [place(index)], f"a step of node {entry.node} in the log of node {head.node}")
+        if index == 0 or isinstance(entry.event, Start):
+            if not isinstance(entry.event, Start):
+                raise Invalid("order", [place(index)], "the first step of a log must be a start")
+            epoch, seq = entry.epoch if index == 0 else epoch + 1, 1
+            first_of_epoch[epoch] = index
+        else:
+            seq += 1
+        if (entry.epoch, entry.seq) != (epoch, seq):
+            told = f"this is step {entry.seq} of run {entry.epoch}; step {seq} of run {epoch} comes next"
+            raise Invalid("order", [place(index)], told)
+        steps.append(entry)
+    if not steps:
+        raise Invalid("log", [Place(file, 1)], "the log holds no step, not even the start of the node")
+    check_head(file, head, steps[0].epoch)
+    return NodeRecord(file, head, tuple(steps), first_of_epoch)
+
+
+def check_head(file: str, head: NodeLog, epoch: int) -> None:
+    """A snapshot must be possible. Raises Invalid."""
+    here = Place(file, 1)
+    if (head.disk is None) != (epoch == 1):
+        held = "held nothing" if head.disk is None else "held something"
+        raise Invalid("log", [here, Place(file, 2)], f"the disk {held} when recording began, but this was run {epoch}")
+    if head.disk is None and head.rows:
+        raise Invalid("log", [here], "a new disk holds no rows")
+    if any(not a < b for (a, _), (b, _) in pairwise(head.rows)):
+        raise Invalid("log", [here], "the rows of the snapshot must be sorted by key, each key once")
+
+
+def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRecord:
+    """A client's log: calls numbered from 1 without a gap, each answered at most once and after it was made.
+
+    Raises Invalid.
+    """
+    calls: list[Invoked | Returned] = []
+    made: dict[RequestId, Place] = {}
+    answered: dict[RequestId, Place] = {}
+    for index, entry in enumerate(entries):
+        place = Place(file, index + 1 + HEAD_LINES)
+        if not isinstance(entry, Invoked | Returned):
+            told = f"the log of a client has calls and answers between its head and end, no {name(entry)}"
+            raise Invalid("log", [place], told)
+        request = entry.request
+        if request.client != head.client:
+            raise Invalid("log", [place], f"a call of client {request.client} in the log of client {head.client}")
+        if calls and entry.at_ns < calls[-1].at_ns:
+            raise Invalid("order", [place], "time goes backwards: this happened before what the line before tells")
+        if isinstance(entry, Invoked):
+            if request.operation != len(made) + 1:
+                told = f"this is call {request.operation}; call {len(made) + 1} comes next"
+                raise Invalid("order", [place], told)
+            made[request] = place
+        elif request not in made:
+            raise Invalid("client", [place], f"an answer to {request}, which was not asked")
+        elif request in answered:
+            raise Invalid("client", [place, answered[request]], f"a second answer to {request}")
+        else:
+            answered[request] = place
+        calls.append(entry)
+    return ClientRecord(file, head, tuple(calls))
+
+
+def belong_together(directory: Path, nodes: list[NodeRecord], clients: list[ClientRecord]) -> Logs:
+    """The logs, if they are those of one cluster. Raises Invalid, or NoLogs if there is no node's."""
+    if not nodes:
+        raise NoLogs(f"there are only logs of clients in {directory}; add those of the nodes")
+    everybody: list[NodeRecord | ClientRecord] = [*nodes, *clients]
+    for a, b in pairwise(everybody):
+        if type(a) is type(b) and a.name == b.name:
+            raise Invalid("log", [Place(b.file, 1), Place(a.file, 1)], f"two logs of {a.name}")
+    first = nodes[0]
+    for node in nodes:
+        both = [Place(node.file, 1), Place(first.file, 1)]
+        if node.head.config != first.head.config:
+            raise Invalid("log", both, f"nodes {node.name} and {first.name} differ in their configuration")
+        if node.head.members != first.head.members:
+            raise Invalid("log", both, f"nodes {node.name} and {first.name} differ in who the members are")
+    names = [member.name for member in first.head.members]
+    for node in nodes:
+        if node.name not in names:
+            raise Invalid("log", [Place(node.file, 1)], f"node {node.name} is not a member: {', '.join(names)}")
+    try:
+        ring = build_ring(first.head.members, first.head.config)
+    except ValueError as error:
+        raise Invalid("log", [Place(first.file, 1)], str(error)) from None
+    if ring.members != first.head.members:
+        raise Invalid("log", [Place(first.file, 1)], "the members must be sorted by name")
+    absent = sorted(set(names) - {node.name for node in nodes})
+    if absent:
+        told = f"the log of node {absent[0]} is missing: it is a member, and what it holds decides what was promised"
+        raise Invalid("log", [Place(first.file, 1)], told)
+    return Logs(first.head.config, ring, tuple(nodes), tuple(clients))
+
+
+def name(value: object) -> str:
+    """What a kind of entry is called."""
+    return type(value).__name__

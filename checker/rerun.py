@@ -1,0 +1,128 @@
+"""Re-execution: every recorded step is decided again by `spec.node.step`, and must come out the same.
+
+A `Replica` drives one node through its log exactly as `spec.events` asks of a driver. It starts from the snapshot in
+the header; from then on its disk is what the recorded steps wrote. At each start everything else is forgotten: requests
+in flight, timers, the node value. So a restart that did not resume from exactly what was committed shows as soon as a
+step depends on the difference.
+
+Timers need a word. A timer may fire until the commit that cancels it has let the cancellation out, and the log does not
+show commits. So a `Timeout` is in order whenever its timer was set and has not fired since, cancelled or not; what it
+then does is decided by the step.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from checker.logs import Invalid, NodeRecord, Place
+from checker.story import changes, show
+from spec.events import CancelTimer, Reply, Send, SetTimer, Start, Timeout, WriteDisk, request_of
+from spec.node import step
+from spec.ring import Ring
+from spec.rows import NO_ROW, Disk, Row
+from spec.state import Node, Outcome, Request
+from spec.trace import Step
+from spec.types import Key, RequestId
+
+SHOWN_CHARACTERS = 240
+"""How much of a value is shown."""
+
+
+class Replica:
+    """One node, its disk, and what its driver keeps for it."""
+
+    def __init__(self, record: NodeRecord, ring: Ring) -> None:
+        """As the header of the log says, and not started."""
+        self._down = Node(record.name, record.head.config, ring)
+        self._node = self._down
+        self._about: Disk | None = record.head.disk
+        self._table: dict[Key, Row] = dict(record.head.rows)
+        self._requests: dict[RequestId, Request] = {}
+        self._timers: set[RequestId] = set()
+
+    def disk(self) -> Disk | None:
+        """What the node knows of itself; part of the storage view of `spec.state`."""
+        return self._about
+
+    def row(self, key: Key) -> Row:
+        """The row of a key; part of the storage view of `spec.state`."""
+        return self._table.get(key, NO_ROW)
+
+    def take(self, recorded: Step) -> Outcome:
+        """Decide about the event of a step, and keep what was decided. Raises ValueError if it cannot have come."""
+        event = recorded.event
+        if isinstance(event, Start):
+            self._node, self._requests, self._timers = self._down, {}, set()
+        elif isinstance(event, Timeout):
+            if event.request not in self._timers:
+                raise ValueError(f"no timer of {event.request} is set")
+            self._timers.remove(event.request)
+        about = request_of(event)
+        try:
+            outcome = step(self._node, None if about is None else self._requests.get(about), self, event)
+        except AssertionError as error:
+            raise ValueError(f"no node can be given this event here: {error}") from None
+        self._keep(about, outcome)
+        return outcome
+
+    def _keep(self, about: RequestId | None, outcome: Outcome) -> None:
+        self._node = outcome.node
+        if about is not None and outcome.request is None:
+            self._requests.pop(about, None)
+        elif about is not None and outcome.request is not None:
+            self._requests[about] = outcome.request
+        for write in outcome.writes:
+            if isinstance(write, WriteDisk):
+                self._about = write.disk
+            else:
+                self._table[write.key] = write.row
+        for effect in outcome.effects:
+            match effect:
+                case SetTimer():
+                    self._timers.add(effect.request)
+                case Send() | Reply() | CancelTimer():
+                    pass
+
+
+class Rerun(Struct, frozen=True):
+    """What re-execution adds to a log."""
+
+    requests: tuple[Request | None, ...]
+    """For each step, the request in flight that its event was about, after it."""
+
+
+def rerun(record: NodeRecord, ring: Ring) -> Rerun:
+    """Decide every step of a log again. Raises Invalid at the first that comes out differently."""
+    replica = Replica(record, ring)
+    requests: list[Request | None] = []
+    for index, recorded in enumerate(record.steps):
+        place = record.place(index)
+        try:
+            outcome = replica.take(recorded)
+        except ValueError as error:
+            raise Invalid("step", [place], f"{error}", [event_told(recorded)]) from None
+        if outcome.writes != recorded.writes or outcome.effects != recorded.effects:
+            raise differs(place, recorded, outcome)
+        requests.append(outcome.request)
+    return Rerun(tuple(requests))
+
+
+def differs(place: Place, recorded: Step, outcome: Outcome) -> Invalid:
+    """A step that the specification decides otherwise."""
+    lines = [
+        *changes(outcome.writes, recorded.writes, "writes"),
+        *changes(outcome.effects, recorded.effects, "effects"),
+    ]
+    which = f"step {recorded.seq} of run {recorded.epoch} of node {recorded.node}"
+    told = f"{which} is not what the specification does"
+    return Invalid("step", [place], told, [event_told(recorded), "expected → observed:", *map(cut, lines)])
+
+
+def event_told(recorded: Step) -> str:
+    """The event of a step, in one line."""
+    return cut(f"on {show(recorded.event)}")
+
+
+def cut(text: str) -> str:
+    """A line of bearable length."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
