@@ -1,0 +1,154 @@
+"""Deliberate mistakes in the specification, each the smallest edit that makes it, and what has to notice it.
+
+A mutant is applied to a copy of `spec/`; the checker and the runtime beside it stay as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """One mistake."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    model: str = ""
+    """The model whose check has to fail, if a check is to notice it."""
+    claim: str = ""
+    """The claim that has to fail there."""
+    asserts: str = ""
+    """The assertion of the specification itself that has to fail there, where one is quicker than every claim."""
+    unproved: str = ""
+    """The law, or action, whose proof has to fail, if a proof is to notice it."""
+    diverges: bool = False
+    """Whether validating a recorded run against it has to fail."""
+
+
+MUTANTS = (
+    Mutant(
+        name="a dot is covered only by a higher counter (>= becomes >)",
+        file="clock.py",
+        old="return clock[dot.actor] >= dot.counter",
+        new="return clock[dot.actor] > dot.counter",
+        model="put-get-drop",
+        asserts="the context covers exactly what is shown",
+        unproved="put",
+        diverges=True,
+    ),
+    Mutant(
+        name="a replica acknowledges without writing",
+        file="repair.py",
+        old="        store(storage, message.key, message.siblings),\n        (Send(source, Written",
+        new="        (),\n        (Send(source, Written",
+        model="put-get-drop",
+        claim="quorum-meaning-put",
+        diverges=True,
+    ),
+    Mutant(
+        name="effects leave before the commit, and a crash takes the writes",
+        file="cluster.py",
+        old="            return crash(stepped, event_of(action.during)[0])",
+        new="            name = event_of(action.during)[0]\n"
+        "            lost = replace(stepped.servers[name], disk=state.servers[name].disk)\n"
+        "            return crash(replace(stepped, servers=stepped.servers.set(name, lost)), name)",
+        model="puts-crash",
+        claim="dot-uniqueness",
+    ),
+    Mutant(
+        name="the context of a put is what the coordinator holds, not what its client saw",
+        file="coordinate.py",
+        old="Version(dot, put.context, put.value)",
+        new="Version(dot, context_of(row.siblings), put.value)",
+        model="puts",
+        claim="exact-discard",
+        diverges=True,
+    ),
+    Mutant(
+        name="a coordinator sends the new version alone, not the whole set",
+        file="coordinate.py",
+        old="Send(owner, Write(request, put.key, row.siblings))",
+        new="Send(owner, Write(request, put.key, FSet.of(v for v in row.siblings if v.dot == dot)))",
+        model="puts-get",
+        claim="context-honesty",
+        diverges=True,
+    ),
+    Mutant(
+        name="a put is acknowledged one owner too early",
+        file="quorum.py",
+        old="return len(nodes) >= config.w",
+        new="return len(nodes) >= config.w - 1",
+        model="put-get-drop",
+        claim="quorum-meaning-put",
+        unproved="quorums_intersect",
+        diverges=True,
+    ),
+    Mutant(
+        name="an acknowledgement that arrives twice counts twice",
+        file="coordinate.py",
+        old="    if not is_write_quorum(acknowledged, node.config):",
+        new="    twice = owner in request.acknowledged and len(acknowledged) > 1\n"
+        "    if not (twice or is_write_quorum(acknowledged, node.config)):",
+        model="write-all-duplicate",
+        claim="quorum-meaning-put",
+    ),
+    Mutant(
+        name="a repair overwrites instead of merging",
+        file="repair.py",
+        old="    merged = merge(row.siblings, siblings)\n",
+        new="    merged = siblings\n",
+        model="puts",
+        claim="quorum-meaning-put",
+    ),
+    Mutant(
+        name="a row forgets how far it has counted",
+        file="coordinate.py",
+        old="        counter=counter,\n        minted",
+        new="        counter=0,\n        minted",
+        model="puts",
+        claim="dot-uniqueness",
+        diverges=True,
+    ),
+    Mutant(
+        name="merging keeps what the other side has superseded",
+        file="siblings.py",
+        old="    kept_b = FSet.of(v for v in b if not any(supersedes(u, v) for u in a))",
+        new="    kept_b = b",
+        model="reconcile",
+        claim="merge-is-join",
+        unproved="merge",
+    ),
+    Mutant(
+        name="a request repeated by the network mints again",
+        file="coordinate.py",
+        old="    if dot is None:\n",
+        new="    if dot is None or origin is not None:\n",
+        model="forward-duplicate",
+        claim="one-dot-per-request",
+    ),
+    Mutant(
+        name="the context of a get omits what was superseded",
+        file="siblings.py",
+        old="    known = join(clock, version.context)\n",
+        new="    known = clock\n",
+        unproved="context_fold",
+    ),
+)
+
+
+def mutated(mutant: Mutant, directory: Path) -> Path:
+    """A copy of the project with the mistake in it; the directory to import from."""
+    for package in ("spec", "checker", "impl"):
+        shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+    file = directory / "spec" / mutant.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, f"the mutant {mutant.name!r} no longer fits spec/{mutant.file}"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    return directory
