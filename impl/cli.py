@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from impl.client import Client, Values
@@ -369,12 +369,12 @@ def export(data: Path) -> None:
 # The checker: check, replay, validate, prove and the demonstration. Import `checker` inside the commands only.
 
 
-def main() -> NoReturn:
-    """Run the command line; every refusal is one line on standard error."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, by default with the arguments of the process; every refusal is one line."""
     from impl.errors import UserError
 
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         status = 2

@@ -1,0 +1,299 @@
+"""The commands that run nodes and use them: what they print and where, and what they refuse, in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from impl.cli import main
+from impl.local import free_ports
+from spec.trace import End, Line, NodeLog
+
+RINGSPEC = [sys.executable, "-m", "impl.cli"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start(*args: str | Path) -> subprocess.Popen[bytes]:
+    """A command that runs."""
+    return subprocess.Popen(
+        [*RINGSPEC, *map(str, args)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(*args: str | Path, stdin: bytes = b"") -> tuple[int, bytes, str]:
+    """What a command that ends gives: status, standard output, standard error."""
+    with start(*args) as command:
+        out, err = command.communicate(stdin, timeout=60)
+        return command.returncode, out, err.decode()
+
+
+def refused(*args: str | Path) -> tuple[int, str]:
+    """The status and the line of a command that is refused; nothing on standard output, no traceback."""
+    status, out, err = run(*args)
+    assert status != 0
+    assert out == b""
+    assert err.count("\n") == 1, err
+    return status, err
+
+
+def refused_here(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str]:
+    """As `refused`, in this process: for many of them."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in args])
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    assert ended.value.code != 0
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return ended.value.code, err
+
+
+class Node:
+    """A single node that runs as a command, and its address."""
+
+    def __init__(self, directory: Path, *more: str) -> None:
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        self.data = directory / "a.db"
+        secret = directory / "secret"
+        if not secret.exists():
+            secret.write_bytes(b"s" * 32)
+        self.arguments = [
+            *("node", "--name", "a", "--listen", self.address, "--data", str(self.data)),
+            *("--secret-file", str(secret), "-n", "1", "-r", "1", "-w", "1", *more),
+        ]
+        self.process = start(*self.arguments)
+        assert self.process.stderr is not None
+        self.said = self.process.stderr.readline().decode()
+        assert self.said == f"node a listens on {self.address}, run 1\n"
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err.decode()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    running = Node(tmp_path_factory.mktemp("node"))
+    yield running
+    running.end(signal.SIGTERM)
+
+
+def test_values_go_to_standard_output_as_they_are(node: Node, tmp_path: Path) -> None:
+    value = bytes(range(256)) * 10
+    (tmp_path / "file").write_bytes(value)
+    ways: list[list[str]] = [["--file", str(tmp_path / "file")], [], ["--file", "-"]]
+    for i, given in enumerate(ways):
+        status, out, err = run("put", f"raw-{i}", *given, "--node", node.address, stdin=value)
+        assert (status, out) == (0, b"")
+        assert re.fullmatch(r"stored as a(\.\d+)?:1\n", err)
+        status, out, err = run("get", f"raw-{i}", "--node", node.address)
+        assert (status, out) == (0, value)
+        assert re.fullmatch(r"version a(\.\d+)?:1 after \[\], 2560 bytes\ncontext \S+\n", err)
+
+
+def test_siblings_are_shown_and_settled_by_one_put(node: Node) -> None:
+    for value in ("one", "two"):
+        assert run("put", "sib", value, "--node", node.address)[0] == 0
+    status, out, err = run("get", "sib", "--node", node.address)
+    assert (status, out) == (0, b"one\ntwo\n")
+    actor = re.search(r"version (a[.\d]*):2 after \[\], 3 bytes", err)
+    assert actor is not None
+    assert err.startswith("2 siblings")
+    status, out, _ = run("get", "sib", "--json", "--node", node.address)
+    found = json.loads(out)
+    assert [sibling["value"] for sibling in found["siblings"]] == ["b25l", "dHdv"]
+    context = re.search(r"^context (\S+)$", err, re.MULTILINE)
+    assert context is not None
+    assert found["context"] == context[1]
+    status, out, err = run("put", "sib", "both", "--context", context[1], "--json", "--node", node.address)
+    assert (status, json.loads(out)["stored"][1]) == (0, 3)
+    status, out, err = run("get", "sib", "--node", node.address)
+    assert (status, out) == (0, b"both")
+    assert f"version {actor[1]}:3 after [{actor[1]}:2]" in err
+    status, line = refused("put", "other", "x", "--context", context[1], "--node", node.address)
+    assert status == 1
+    assert "context was not given out for this key" in line
+
+
+def test_nothing_found_is_a_status_of_its_own(node: Node) -> None:
+    status, out, err = run("get", "absent", "--node", node.address)
+    assert (status, out) == (1, b"")
+    assert err.startswith("nothing is stored under absent\n")
+
+
+def test_status_and_ring(node: Node) -> None:
+    status, out, _ = run("status", "--node", node.address)
+    assert status == 0
+    assert out.decode().startswith(f"node a at {node.address}, run 1\n")
+    status, out, _ = run("status", "--json", "--node", node.address)
+    assert (status, json.loads(out)["node"]) == (0, "a")
+    assert run("ring", "some key", "--node", node.address)[:2] == (0, b"a\n")
+    status, out, _ = run("ring", "--json", "--node", node.address)
+    assert json.loads(out) == [{"node": "a", "zone": "", "weight": 1, "first": 256, "owns": 256}]
+    assert b"100.0%" in run("ring", "--node", node.address)[1]
+
+
+def test_a_port_and_a_data_file_are_used_by_one_process(node: Node) -> None:
+    assert "the port is in use" in refused(*node.arguments)[1]
+    elsewhere = [f"127.0.0.1:{free_ports(1)[0]}" if a == node.address else a for a in node.arguments]
+    assert "is in use by another process" in refused(*elsewhere)[1]
+    assert "is in use by another process" in refused("export", node.data)[1]
+
+
+def node_with(tmp_path: Path, *more: str | Path) -> list[str | Path]:
+    """The arguments of a node that could start but for `more`."""
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    return [
+        *("node", "--name", "a", "--listen", f"127.0.0.1:{free_ports(1)[0]}", "--data", tmp_path / "a.db"),
+        *("--secret-file", tmp_path / "secret", *more),
+    ]
+
+
+ONE = ("-n", "1", "-r", "1", "-w", "1")
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ((), "n = 3 replicas need at least 3 nodes, not 1"),
+        (("-n", "1"), "r must be between 1 and n = 1, not 2"),
+        (("-n", "1", "-r", "1"), "w must be between 1 and n = 1, not 2"),
+        (("-n", "0"), "n must be at least 1, not 0"),
+        (("-n", "x"), "not a valid int"),
+        ((*ONE, "--peer", "a=127.0.0.1:1"), "names must be unique; given more than once: a"),
+        ((*ONE, "--peer", "b=127.0.0.1:1", "--peer", "c=127.0.0.1:1"), "more than once: 127.0.0.1:1"),
+        ((*ONE, "--peer", "b"), "is not a peer"),
+        ((*ONE, "--peer", "b=x"), "is not an address"),
+        ((*ONE, "--peer", "b=127.0.0.1:1,size=2"), "is not understood"),
+        ((*ONE, "--peer", "b b=127.0.0.1:1"), "is not a name for a node"),
+        ((*ONE, "--name", ""), "a node needs --name"),
+        ((*ONE, "--listen", "7401"), "is not an address"),
+        ((*ONE, "--weight", "0"), "weight of node a must be 1 to 1000, not 0"),
+        ((*ONE, "--secret-file", "absent"), "secret absent cannot be read"),
+        ((*ONE, "--secret-file", "pyproject.toml"), "must be 16 to 64 bytes"),
+        ((*ONE, "--config", "absent.toml"), "absent.toml cannot be read"),
+        (("--bogus",), "No such option"),
+    ],
+)
+def test_settings_that_cannot_work_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, more: tuple[str, ...], line: str
+) -> None:
+    status, said = refused_here(capsys, *node_with(tmp_path, *more))
+    assert status == 2
+    assert line in said
+    assert not (tmp_path / "a.db").exists(), "refused before anything was touched"
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("colour = 1", "unknown field `colour`"),
+        ("[store]\nq = 1", "unknown field `q` (in store)"),
+        ("[store.limits]\nbytes = 1", "unknown field `bytes` (in store.limits)"),
+        ("[store]\nn = 'x'", "Expected `int`, got `str` (in store.n)"),
+        ("[store]\nn = 2\nw = 3", "w must be between 1 and n = 2, not 3"),
+        ("[store.limits]\nsiblings = 0", "limit siblings must be at least 1, not 0"),
+        ("[[peer]]\nname = 'b'", "missing required field `address`"),
+        ("x = ", "cannot be read"),
+        ("name = 7", "Expected `str`, got `int`"),
+    ],
+)
+def test_configuration_files_are_strict(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, toml: str, line: str
+) -> None:
+    (tmp_path / "a.toml").write_text(toml)
+    more = () if "name = 7" in toml else ("--name", "a")
+    arguments = ["node", "--config", tmp_path / "a.toml", *more, "--listen", "127.0.0.1:1", "--data", tmp_path / "a.db"]
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    status, said = refused_here(capsys, *arguments, "--secret-file", tmp_path / "secret")
+    assert status == 2
+    assert line in said
+    assert "a.toml" in said
+
+
+def test_data_files_that_are_not_this_node_s_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = node_with(tmp_path, *ONE)
+    (tmp_path / "a.db").write_bytes(b"something else" * 100)
+    assert "is not a ringspec data file" in refused_here(capsys, *arguments)[1]
+    assert "is not a ringspec data file" in refused_here(capsys, "export", tmp_path / "a.db")[1]
+    (tmp_path / "a.db").unlink()
+    other = sqlite3.connect(tmp_path / "a.db")
+    other.execute("CREATE TABLE t (x)")
+    other.close()
+    assert "is not a ringspec data file" in refused_here(capsys, *arguments)[1]
+    assert (
+        "there is no directory"
+        in refused_here(capsys, *node_with(tmp_path, *ONE, "--data", tmp_path / "no" / "a.db"))[1]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_a_node_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    node = Node(tmp_path, "--record")
+    assert run("put", "k", "v", "--node", node.address)[0] == 0
+    assert node.end(number) == (0, "node a stopped\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.db", "secret"], "the write-ahead log is folded in"
+    status, out, err = run("export", node.data)
+    assert (status, err) == (0, "")
+    lines = [msgspec.json.decode(line, type=Line).entry for line in out.splitlines()]
+    assert isinstance(lines[0], NodeLog)
+    assert lines[-1] == End(len(lines) - 1)
+    assert len(lines) >= 4
+
+
+def test_no_node_at_the_address(capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    for command in (["get", "k"], ["put", "k", "v"], ["status"], ["ring"]):
+        assert refused_here(capsys, *command, "--node", address) == (
+            1,
+            f"ringspec: no node at {address}: connection refused\n",
+        )
+    assert refused_here(capsys, "get", "k", "--node", "x")[0] == 2
+    assert refused_here(capsys, "put", "k", "v", "--file", "f")[0] == 2
+    assert refused_here(capsys, "put", "k", "--file", "absent")[0] == 2
+    assert refused_here(capsys, "export", "absent.db")[1] == "ringspec: there is no data file absent.db\n"
+
+
+def test_a_cluster_runs_until_it_is_told_to_stop_and_goes_on_later(tmp_path: Path) -> None:
+    for i in range(2):
+        cluster = start("cluster", "--nodes", "3", "--dir", tmp_path / "run", "--record")
+        assert cluster.stderr is not None
+        said = [cluster.stderr.readline().decode() for _ in range(4)]
+        assert "3 nodes, n=3 r=2 w=2" in said[3]
+        addresses = [line.split()[2] for line in said[:3]]
+        assert run("put", f"k{i}", f"v{i}", "--node", addresses[0])[0] == 0
+        assert run("get", "k0", "--node", addresses[2])[:2] == (0, b"v0")
+        assert len(run("ring", "k0", "--node", addresses[1])[1].split()) == 3
+        cluster.send_signal(signal.SIGINT)
+        assert cluster.communicate(timeout=30) == (b"", b"stopped\n")
+        assert cluster.returncode == 0
+    assert run("export", tmp_path / "run" / "a.db")[0] == 0
+    assert "holds another cluster" in refused("cluster", "--nodes", "4", "--dir", tmp_path / "run")[1]
+    assert "need at least 3 nodes, not 2" in refused("cluster", "--nodes", "2", "--dir", tmp_path / "two")[1]
+    assert not (tmp_path / "two").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    assert "is not empty" in refused("cluster", "--dir", tmp_path / "full")[1]
+
+
+def test_nodes_of_a_cluster_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    cluster = start("cluster", "--nodes", "3", "--dir", tmp_path / "run")
+    assert cluster.stderr is not None
+    for _ in range(4):
+        cluster.stderr.readline()
+    cluster.kill()
+    cluster.communicate(timeout=20)
+    for name in ("a", "b", "c"):
+        while "stopped" not in (tmp_path / "run" / f"{name}.log").read_text():
+            time.sleep(0.01)
