@@ -1,7 +1,7 @@
 """Counterexamples: small, decoded to real values, and replayed through the real Python before anybody sees them.
 
-A claim that fails mostly fails with two or three of everything. So each sort is given a few elements, every quantifier is
-written out over them, nothing is opaque, and the solver finds a state in which the guard and all invariants hold and
+A claim that fails mostly fails with two or three of everything. So each sort is given a few elements, every quantifier
+is written out over them, nothing is opaque, and the solver finds a state in which the guard and all invariants hold and
 after which the claim does not: a *counterexample to induction*. The state need not be reachable; it shows what the
 invariants fail to rule out, or what an action breaks.
 
@@ -56,7 +56,7 @@ class ReplayFailed(AssertionError):
 
 
 class Counterexample(Struct, frozen=True):
-    """Arguments for which a claim is false; of an action, the state before is the first, and `after` the state after."""
+    """Arguments for which a claim is false; for an action, `before` is the state before, and `after` the one after."""
 
     subject: str
     claim: str

@@ -120,6 +120,12 @@ class PerState:
         self.function, self.reads = function, tuple(reads)
         self.symbols: dict[tuple[int, ...], tuple[str, Value]] = {}
 
+    def fork(self) -> PerState:
+        """The same, to go on apart."""
+        fork = PerState(self.function, self.reads)
+        fork.symbols = dict(self.symbols)
+        return fork
+
     def __call__(self, t: Translator, arguments: Sequence[Value]) -> Value:
         """The symbol of a state, applied."""
         state, *rest = arguments
@@ -253,6 +259,7 @@ class Protocol:
         self.module = module
         self.invariants = functions_of(module, "inv_")
         self.libraries = functions_of(module, "lib_")
+        self._states: dict[tuple[tuple[str, int], ...] | None, AnyState] = {}
         self.actions = {action.__name__: action for action in module.ACTIONS}
         for action in self.actions.values():
             if f"{action.__name__}_ok" not in functions_of(module):
@@ -265,7 +272,7 @@ class Protocol:
         return functions_of(self.module, f"{action}_lemma_")
 
     def translator(self, scope: Mapping[str, int] | None = None) -> tuple[Translator, PerState]:
-        """A translation with the opaque predicates; none is opaque in a finite scope but for what it needs not."""
+        """A translation with the opaque predicates; in a finite scope nothing is opaque."""
         stored = PerState(self.module.stored, ("store", "seen"))
         if scope is not None:
             return Translator(scope=scope), stored
@@ -282,13 +289,33 @@ class Protocol:
             stored,
         )
 
-    def state(self, t: Translator) -> Value:
-        """Any state."""
-        return t.fresh(RecordType(self.module.State), "s")
+    def any_state(self, scope: Mapping[str, int] | None = None) -> AnyState:
+        """Any state, translated once for all actions."""
+        key = None if scope is None else tuple(sorted(scope.items()))
+        if key not in self._states:
+            t, stored = self.translator(scope)
+            state = t.fresh(RecordType(self.module.State), "s")
+            holds = {name: t.formula(invariant, [state]) for name, invariant in self.invariants.items()}
+            self._states[key] = AnyState(t, stored, state, holds)
+        known = self._states[key]
+        t, stored = known.translator.fork(), known.stored.fork()
+        if scope is None:
+            t.opaque[stored.function] = stored
+        return AnyState(t, stored, known.state, known.holds)
 
     def step(self, action: str, scope: Mapping[str, int] | None = None) -> Step:
         """An action from any state."""
         return Step(self, action, scope)
+
+
+@dataclass(frozen=True)
+class AnyState:
+    """Any state of the protocol, and what the invariants say of it."""
+
+    translator: Translator
+    stored: PerState
+    state: Value
+    holds: dict[str, Term]
 
 
 class Step:
@@ -297,12 +324,11 @@ class Step:
     def __init__(self, protocol: Protocol, action: str, scope: Mapping[str, int] | None = None) -> None:
         functions = functions_of(protocol.module)
         self.protocol, self.action = protocol, action
-        self.t, stored = protocol.translator(scope)
+        known = protocol.any_state(scope)
+        self.t, self.state, self.before = known.translator, known.state, known.holds
         t, perform = self.t, protocol.actions[action]
-        self.state = protocol.state(t)
         self.parameters = t.parameters(perform, skip=1)
         self.arguments = [self.state, *self.parameters.values()]
-        self.before = {name: t.formula(inv, [self.state]) for name, inv in protocol.invariants.items()}
         self.guard = t.formula(functions[f"{action}_ok"], self.arguments)
         self.next = t.call(perform, self.arguments)
         self.lemmas = {name: t.formula(lemma, self.arguments) for name, lemma in protocol.lemmas(action).items()}
@@ -317,7 +343,7 @@ class Step:
             self.facts["supersedes"] = [definition_of_supersedes(t)]
             self.facts["write quorums"] = [write_quorums_inhabited(t, node)]
             self.facts["same actor"] = [t.extensionality(RecordType(Actor))]
-            for name, meaning in stored.definitions(t):
+            for name, meaning in known.stored.definitions(t):
                 self.facts[name] = [meaning]
 
     def obligations(self) -> Iterator[Obligation]:
@@ -349,27 +375,25 @@ def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
     protocol = Protocol(module)
     for name, lemma in protocol.libraries.items():
         check_uses(module, name)
-        t, stored = protocol.translator()
-        s = protocol.state(t)
-        rest = t.parameters(lemma, skip=1)
-        arguments = {"s": s, **rest}
-        facts = {inv: [t.formula(f, [s])] for inv, f in protocol.invariants.items()}
+        known = protocol.any_state()
+        t = known.translator
+        arguments = {"s": known.state, **t.parameters(lemma, skip=1)}
+        facts = {inv: [term] for inv, term in known.holds.items()}
         goal = t.formula(lemma, list(arguments.values()))
         helper = functions_of(module).get(name.replace("lib_", "uses_", 1))
         if helper is not None:
             facts["uses"] = [t.formula(helper, [arguments[p] for p in source_of(helper).parameters()])]
         facts["supersedes"] = [definition_of_supersedes(t)]
-        for symbol, meaning in stored.definitions(t):
+        for symbol, meaning in known.stored.definitions(t):
             facts[symbol] = [meaning]
         for i, part in enumerate(z.conjuncts(goal)):
             yield Obligation(name, "lemma", i, part, Context(t, facts), tuple(facts))
-    t, stored = protocol.translator()
-    s = protocol.state(t)
-    facts = {"init": [t.formula(module.init, [s])]}
-    goals = {name: t.formula(inv, [s]) for name, inv in protocol.invariants.items()}
-    for symbol, meaning in stored.definitions(t):
+    known = protocol.any_state()
+    t = known.translator
+    facts = {"init": [t.formula(module.init, [known.state])]}
+    for symbol, meaning in known.stored.definitions(t):
         facts[symbol] = [meaning]
-    for name, goal in goals.items():
+    for name, goal in known.holds.items():
         for i, part in enumerate(z.conjuncts(goal)):
             yield Obligation("init", name, i, part, Context(t, facts), tuple(facts))
     for action in protocol.actions:

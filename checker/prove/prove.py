@@ -1,8 +1,8 @@
 """`ringspec prove`: laws, controls and protocol, a line for each claim.
 
-The laws of the kernel come first; the protocol's proofs rest on them and are not begun if one fails. A claim is settled by
-a proof of each of its parts or by a counterexample that was replayed in Python; what is neither proved nor refuted counts
-as not proved. Controls are false statements: one that is not refuted means that too much can be proved.
+The laws of the kernel come first; the protocol's proofs rest on them and are not begun if one fails. A claim is settled
+by a proof of each of its parts or by a counterexample that was replayed in Python; what is neither proved nor refuted
+counts as not proved. Controls are false statements: one that is not refuted means that too much can be proved.
 """
 
 from __future__ import annotations
@@ -208,9 +208,9 @@ def summary(report: Report) -> str:
 def prove(names: Sequence[str], seeds: int, as_json: bool, out: TextIO) -> int:
     """Prove what the names ask for (everything, if there are none), once for each of so many seeds of the solver.
 
-    Writes a line per claim, or one JSON document per seed. Returns 0 if all is proved, 1 if not, 2 if a name is unknown,
-    the number of seeds is below one or the specification leaves the subset of Python that can be proved, 4 if Python
-    disagrees with a counterexample, which is a bug of the prover.
+    Writes a line per claim, or one JSON document per seed. Returns 0 if all is proved, 1 if not, 2 if a name is
+    unknown, the number of seeds is below one or the specification leaves the subset of Python that can be proved, 4 if
+    Python disagrees with a counterexample, which is a bug of the prover.
     """
     unknown = unknown_names(names)
     if unknown:

@@ -53,6 +53,15 @@ class Translator(Logic):
         self.inlined: set[Function] = set()
         self._memo: dict[tuple[object, ...], tuple[Value, Sequence[Value]]] = {}
 
+    def fork(self) -> Translator:
+        """A translation that begins where this one is; what either does from now on, the other does not see."""
+        fork = Translator(self.opaque, self.scope)
+        fork.universe, fork.facts, fork.promises = dict(self.universe), list(self.facts), list(self.promises)
+        fork.fields_read, fork.inlined, fork.cardinalities = set(self.fields_read), set(self.inlined), []
+        fork._sorts, fork._symbols, fork._memo = dict(self._sorts), dict(self._symbols), dict(self._memo)
+        fork._made = self._made
+        return fork
+
     def parameters(self, function: Function, skip: int = 0) -> dict[str, Value]:
         """Any arguments for a function but its first `skip`."""
         named = source_of(function).parameters()
