@@ -14,6 +14,7 @@ from functools import cache
 from typing import Annotated, Any, NewType, TypeAlias, Union, get_args, get_origin
 
 import msgspec
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -25,6 +26,11 @@ from spec.types import Config, Limits, NodeId, Value
 
 # Any: what a strategy draws is known only at run time, from the type it is given.
 Anything: TypeAlias = SearchStrategy[Any]
+
+DEFAULT = settings.default
+assert DEFAULT is not None
+FEWER = settings(max_examples=max(10, DEFAULT.max_examples // 5))
+"""For tests of many kinds of value, or of large ones: a share of the examples of the profile."""
 
 NAMES = tuple(NodeId(name) for name in "abcde")
 
