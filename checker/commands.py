@@ -70,4 +70,36 @@ def replay(trace: Path, step: bool) -> None:
     raise SystemExit(replay(models(), trace, step=step))
 
 
-COMMANDS: dict[str, click.Command] = {command.name: command for command in (check, replay) if command.name}
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option(
+    "--live", is_flag=True, help="Logs may end without being closed: the nodes still run, or were not stopped."
+)
+@click.option(
+    "--orders", type=click.IntRange(0), default=2, show_default=True, help="Random orders to judge besides one."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random orders.")
+def validate(run: Path, as_json: bool, live: bool, orders: int, seed: int) -> None:
+    """Decide every step of a recorded RUN, a directory of logs, again, and judge the properties along it."""
+    from checker.validate import validate
+
+    raise SystemExit(validate(run, json=as_json, live=live, orders=orders, seed=seed, say=click.echo))
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--seeds", type=int, default=1, show_default=True, help="Prove everything so many times over.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, a document per seed.")
+def prove(names: tuple[str, ...], seeds: int, as_json: bool) -> None:
+    """Prove the laws of the kernel and the invariants of the protocol from their source; or only NAMES."""
+    import sys
+
+    from checker.prove.prove import prove
+
+    raise SystemExit(prove(names, seeds, as_json, sys.stdout))
+
+
+COMMANDS: dict[str, click.Command] = {
+    command.name: command for command in (check, prove, replay, validate) if command.name
+}

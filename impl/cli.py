@@ -366,7 +366,16 @@ def export(data: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-# The checker: check, replay, validate, prove and the demonstration. Import `checker` inside the commands only.
+# Everything together.
+
+
+@cli.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="New; kept. [a temporary one, removed]")
+def demo(directory: Path | None) -> None:
+    """Run, validate, explore and prove: the whole of ringspec on this machine, in about a minute."""
+    from impl.demo import play
+
+    raise SystemExit(play(directory, click.echo))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

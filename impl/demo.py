@@ -1,16 +1,22 @@
-"""The main job's first half: five real nodes on this machine, real files, a cut, a kill.
+"""The main job, end to end: run the specification, then validate the run, explore and prove what ran.
 
-Every promise that is made on the way is checked against what came back; the first that is broken ends the run. The
-nodes and the clients record what they do. What is left in the directory is for `ringspec validate`.
+Five real nodes on this machine, real files, a cut, a kill. Every promise that is made on the way is checked against
+what came back; the first that is broken ends the run. The nodes and the clients record what they do. Then the commands
+that a user would give, `ringspec validate`, `check` and `prove`, are given, as processes of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from impl.client import Client, MayHaveHappened, OperationFailed, Values
@@ -26,6 +32,7 @@ CLIENTS = 8
 PACKAGES = ("asyncio", "email", "json")
 MORE_PACKAGES = ("importlib", "logging", "multiprocessing", "unittest", "encodings", "http", "xml", "ctypes")
 FILES = 300
+EXPLORED, STATES = "puts-get-crash", 100_000
 WRITES = 600
 CONFIG = Config(n=3, r=2, w=2, put_timeout_ms=1_500, get_timeout_ms=1_500)
 """Short timeouts, so that the cut costs little time."""
@@ -55,6 +62,46 @@ async def side_by_side(jobs: Iterable[Awaitable[None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(job)  # type: ignore[arg-type]  # a coroutine is all we give; Awaitable says it shorter
+
+
+def play(directory: Path | None, say: Say) -> int:
+    """Do it all, telling it as it goes; the exit status. Raises UserError when a promise was broken."""
+    began = time.perf_counter()
+
+    def told(line: str) -> None:
+        say(f"{time.perf_counter() - began:5.1f} s  {line}")
+
+    with tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory)) as place:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        say("RUN      real nodes, sockets and disks")
+        logs = asyncio.run(tell_story(Path(place), told))
+        say("VALIDATE the nodes' and the clients' logs against the specification that they ran")
+        commands = {
+            "validate": (["validate", str(logs)], 0),
+            "check": (["check", EXPLORED, "--max-states", str(STATES), "--no-progress"], 3),
+            "prove": (["prove"], 0),
+        }
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            jobs = {name: pool.submit(ringspec, *command) for name, command in commands.items()}
+            told(first_lines(jobs["validate"].result(), 2))
+            say("EXPLORE  the same specification, every interleaving and a crash at any moment")
+            told(first_lines(jobs["check"].result(), 2))
+            say("PROVE    the same specification, for any number of nodes, versions and messages")
+            told(jobs["prove"].result().splitlines()[-1])
+    told("everything is as promised")
+    return 0
+
+
+def ringspec(arguments: list[str], status: int) -> str:
+    """What a command of ours prints. Raises Broken if it does not end as promised."""
+    done = subprocess.run([sys.executable, "-m", "impl.cli", *arguments], capture_output=True, text=True, check=False)
+    expect(done.returncode == status, f"ringspec {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def first_lines(text: str, count: int) -> str:
+    """The first lines of a report, on one."""
+    return "; ".join(line.strip() for line in text.splitlines()[:count])
 
 
 async def tell_story(directory: Path, say: Say) -> Path:
