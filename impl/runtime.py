@@ -6,7 +6,8 @@ one transaction, and only then hands back the effects. Each effect comes with it
 its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs what it touches.
 
 It is synchronous, and knows nothing of sockets, clocks or threads: who calls it decides when, and what to do with the
-effects. The server collects events while a commit runs and passes them all to the next call (group commit).
+effects. A caller that must not wait for a disk calls the two halves of `execute` by itself, `decide` and, on another
+thread, `commit`. Events that arrive meanwhile are its next batch (group commit).
 
 When the disk is full the batch never happened: node, requests and log are as before it. When any other error meets a
 commit, nobody knows what is durable; the runtime refuses to go on, and the node has to stop.
@@ -45,6 +46,16 @@ class Released(NamedTuple):
     effect: Effect
 
 
+class Batch(NamedTuple):
+    """Steps that were taken and are not durable yet: what there was before them, and what may leave after."""
+
+    node: Node
+    seq: int
+    requests: dict[RequestId, Request | None]
+    """Of the requests that a step touched, those in flight before."""
+    released: list[Released]
+
+
 class Runtime:
     """One run of one node, over an open storage."""
 
@@ -76,22 +87,28 @@ class Runtime:
             self._recorder = start_recording(self.storage, self.node.name, config, members, self.epoch)
         return self.execute([Arrival(Start(incarnation))])
 
-    def execute(self, batch: Sequence[Arrival]) -> list[Released]:
+    def execute(self, arrivals: Sequence[Arrival]) -> list[Released]:
         """Execute these events in order, make their writes durable, and return their effects, in order.
 
         Raises DiskFull if the batch had no effect; StorageError if the node must stop.
         """
-        before = self.node, self.seq
-        undo: dict[RequestId, Request | None] = {}
-        released: list[Released] = []
-        for arrival in batch:
-            self._step(arrival, undo, released)
+        return self.commit(self.decide(arrivals))
+
+    def decide(self, arrivals: Sequence[Arrival]) -> Batch:
+        """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
+        batch = Batch(self.node, self.seq, {}, [])
+        for arrival in arrivals:
+            self._step(arrival, batch)
+        return batch
+
+    def commit(self, batch: Batch) -> list[Released]:
+        """The second half, which may take long: make the writes durable; the effects may leave. Raises as `execute`."""
         try:
             self.storage.commit()
         except DiskFull:
-            self.node, self.seq = before
-            for request, was in undo.items():
-                self._keep(request, was)
+            self.node, self.seq = batch.node, batch.seq
+            for request_id, request in batch.requests.items():
+                self._keep(request_id, request)
             if self._recorder:
                 self._recorder.rolled_back()
             raise
@@ -99,9 +116,9 @@ class Runtime:
         if self._recorder:
             self._recorder.committed()
         self.after_commit()
-        return released
+        return batch.released
 
-    def _step(self, arrival: Arrival, undo: dict[RequestId, Request | None], released: list[Released]) -> None:
+    def _step(self, arrival: Arrival, batch: Batch) -> None:
         event = arrival.event
         request_id = request_of(event)
         request = self.requests.get(request_id) if request_id is not None else None
@@ -109,14 +126,14 @@ class Runtime:
         self.seq += 1
         self.node = outcome.node
         if request_id is not None:
-            undo.setdefault(request_id, request)
+            batch.requests.setdefault(request_id, request)
             self._keep(request_id, outcome.request)
         self.storage.write(outcome.writes)
         name, epoch, seq = self.node.name, self.epoch, self.seq
         if self._recorder:
             self._recorder.record(Step(name, epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
         for index, effect in enumerate(outcome.effects):
-            released.append(Released(Stamp(name, epoch, seq, index), effect))
+            batch.released.append(Released(Stamp(name, epoch, seq, index), effect))
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:
         if request is None:

@@ -1,11 +1,14 @@
 """A node on the network: connections in, the runtime in the middle, connections out.
 
 Whatever arrives becomes an event in one queue: a client's call an `Invoke`, a peer's message a `Deliver`, a timer that
-fires a `Timeout`. A single task takes all that waits, has the runtime execute it on the storage's own thread, and
-releases the effects when it returns: messages to peers, replies to clients, timers. Meanwhile new events gather; they
-are the next batch. This module decides nothing: it may lose and delay, never invent, and it turns away what is not
-fit to be an event, before it becomes one: frames that do not decode, nodes that do not belong to the cluster, contexts
-that the cluster did not give out.
+fires a `Timeout`. A single task takes all that waits, has the runtime decide, has the decisions committed by the one
+thread that writes, and then releases the effects: messages to peers, replies to clients, timers. Meanwhile new events
+gather; they are the next batch. While that thread commits nobody else touches the storage; otherwise the loop reads it,
+for handing every step to a thread would cost several times the step.
+
+This module decides nothing: it may lose and delay, never invent, and it turns away what is not fit to be an event,
+before it becomes one: frames that do not decode, nodes that do not belong to the cluster, contexts that the cluster did
+not give out.
 
 A client whose connection is lost gets no reply; what it asked for runs its course.
 """
@@ -129,7 +132,11 @@ class Server:
                 await self._wake.wait()
             batch = [self._arrivals.popleft() for _ in range(min(limit, len(self._arrivals)))]
             try:
-                released = await loop.run_in_executor(writer, self.runtime.execute, batch)
+                decided = self.runtime.decide(batch)
+                if self.runtime.storage.dirty:
+                    released = await loop.run_in_executor(writer, self.runtime.commit, decided)
+                else:
+                    released = self.runtime.commit(decided)
             except DiskFull as error:
                 self._give_back(batch, str(error))
             else:

@@ -1,4 +1,4 @@
-"""A node's disk: one SQLite file, written by one connection on one thread.
+"""A node's disk: one SQLite file and one connection, used by one thread at a time.
 
 The specification decides in steps, and a step sees **committed state overlaid with the writes of steps that are not yet
 committed**. Here the overlay is two attributes: `write` puts values there, `row` and `disk` look there first, and
@@ -113,12 +113,17 @@ class Storage:
         """Add a line to the log, with the next commit."""
         self._new_lines.append((entry, chain))
 
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._new_rows or self._new_lines or self._new_meta or self._new_disk)
+
     def commit(self) -> None:
         """Make everything since the last commit durable, together.
 
         Raises DiskFull when none of it is and the view is as it was then; StorageError when nobody knows.
         """
-        if not (self._new_rows or self._new_lines or self._new_meta or self._new_disk):
+        if not self.dirty:
             return
         db = self._connection
         try:
