@@ -217,22 +217,32 @@ class _Search(Generic[S, A]):
 
     def start(self) -> bool:
         """Take the initial states in and judge them: True if one violates a property."""
+        asked = ""
         try:
             for state in self.machine.initial():
                 self.roots += 1
-                if state not in self.seen:
-                    self.seen.add(state)
-                    self.parents.append(len(self.states))
-                    self.states.append(state)
+                if state in self.seen:
+                    continue
+                self.seen.add(state)
+                self.parents.append(len(self.states))
+                self.states.append(state)
+                for asked, violation in self.always:
+                    if (clause := violation(state)) is not None:
+                        self.found(asked, clause)
+                        return True
+                asked = ""
         except Exception as error:
+            if asked:
+                raise ModelError(f"property {asked}", _said(error), self.path(len(self.states) - 1)) from error
             raise ModelError("the initial states", _said(error)) from error
         if not self.states:
             raise ModelError("the initial states", "there are none")
-        return any(self.is_wrong(index, state) for index, state in enumerate(self.states))
+        return False
 
     def run(self) -> str:
         """Search to the end (then the answer is empty), to a violation, or to what cut the search short."""
-        kind_of, is_wrong = self.kind_of, self.is_wrong
+        kind_of, always = self.kind_of, self.always
+        asked = ""  # the property that is being evaluated: the one to name should it raise
         transitions = self.judged_transitions if self.transition or self.sometimes_step else self.machine.transitions
         states, seen, parents, taken, fresh = self.states, self.seen, self.parents, self.taken, self.fresh
         most_states = 1 << 62 if self.bounds.states is None else self.bounds.states
@@ -260,32 +270,26 @@ class _Search(Generic[S, A]):
                     parents.append(index)
                     states.append(after)
                     fresh[kind_of(action)] += 1
-                    if is_wrong(len(states) - 1, after):
-                        return VIOLATED
+                    for asked, violation in always:
+                        if (clause := violation(after)) is not None:
+                            return self.found(asked, clause)
+                    asked = ""
                 if action is None and self.is_deadlock(index, state):
                     return VIOLATED
             except ModelError:
                 raise
             except Exception as error:
+                if asked:
+                    raise ModelError(f"property {asked}", _said(error), self.path(len(states) - 1)) from error
                 raise ModelError("a step from the last state", _said(error), self.path(index)) from error
             if self.violation is not None:  # of a step
                 return VIOLATED
         return ""
 
-    def is_wrong(self, index: int, state: S) -> bool:
-        """Judge a new state: True if it violates a property, which is then recorded."""
-        name = ""
-        try:
-            for name, violation in self.always:
-                clause = violation(state)
-                if clause is not None:
-                    self.violation = Violation(name, "always", _sentence(clause), self.path(index))
-                    return True
-        except ModelError:
-            raise
-        except Exception as error:
-            raise ModelError(f"property {name}", _said(error), self.path(index)) from error
-        return False
+    def found(self, name: str, clause: str) -> str:
+        """Record that the newest state violates the property `name`."""
+        self.violation = Violation(name, "always", _sentence(clause), self.path(len(self.states) - 1))
+        return VIOLATED
 
     def judged_transitions(self, before: S) -> Iterator[tuple[A, S]]:
         """The machine's transitions, each judged; none after one that violates a property, which is then recorded."""

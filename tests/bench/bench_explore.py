@@ -1,9 +1,10 @@
-"""What the explorer costs over a bare loop: two-phase commit with 7 managers, in pairs, in one process.
+"""What the explorer costs over a bare loop: two-phase commit with 7 managers, turn by turn, in one process.
 
-The bare loop is the least that finds the same states: a set and a deque over the same machine's `transitions`. The
-explorer evaluates all properties, keeps parent links and coverage, and looks for deadlocks. Both run with garbage
-collection off. Run as `pytest -m bench tests/bench/bench_explore.py -s` or `python -m tests.bench.bench_explore
-[pairs]`.
+The bare loop is the least that finds the same states: a set and a deque over the same machine's `transitions`, run as
+Python runs it, and once more with garbage collection off, as the explorer runs. The explorer evaluates all properties,
+keeps parent links and coverage, and looks for deadlocks. Times are of this process's CPU, so that others that share
+the machine disturb less. Run as `pytest -m bench -s tests/bench/bench_explore.py` or
+`python -m tests.bench.bench_explore [rounds]`.
 """
 
 import gc
@@ -11,6 +12,7 @@ import statistics
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -36,43 +38,51 @@ def bare(machine: Machine[S, A]) -> tuple[int, int]:
     return len(seen), generated
 
 
-def seconds_of_pair() -> tuple[float, float]:
-    """Seconds of the bare loop and of the explorer, one after the other."""
+def cpu_seconds(run: Callable[[FastTwoPhase], tuple[int, int]], collecting: bool) -> float:
+    """What one search takes, with or without garbage collection; its counts are checked."""
+    machine = FastTwoPhase(MANAGERS)
     gc.collect()
-    gc.disable()
-    started = time.perf_counter()
-    assert bare(FastTwoPhase(MANAGERS)) == (STATES, GENERATED)
-    bare_s = time.perf_counter() - started
+    if not collecting:
+        gc.disable()
+    started = time.process_time()
+    counts = run(machine)
+    taken = time.process_time() - started
     gc.enable()
-    gc.collect()
-    started = time.perf_counter()
-    result = explore(FastTwoPhase(MANAGERS))
-    explorer_s = time.perf_counter() - started
-    assert (result.verdict, result.states, result.generated) == ("holds", STATES, GENERATED)
-    return bare_s, explorer_s
+    assert counts == (STATES, GENERATED)
+    return taken
 
 
-def table(pairs: int) -> str:
-    """Measure so many pairs; a line each, and the medians."""
-    lines = [f"two-phase commit, {MANAGERS} managers: {STATES:,} states, {GENERATED:,} generated",
-             f"{'pair':>6} {'bare/s':>12} {'explorer/s':>12} {'ratio':>7}"]  # fmt: skip
+def explored(machine: FastTwoPhase) -> tuple[int, int]:
+    """What the explorer counts, if everything holds."""
+    result = explore(machine)
+    assert result.verdict == "holds"
+    return result.states, result.generated
+
+
+def table(rounds: int) -> str:
+    """A line for each round, in states per second and as the explorer's share of each bare loop, and the medians."""
+    titles = ("bare/s", "bare, no gc/s", "explorer/s", "share", "of no gc")
+    lines = [
+        f"two-phase commit, {MANAGERS} managers: {STATES:,} states, {GENERATED:,} generated",
+        f"{'round':>7}" + "".join(f"{title:>15}" for title in titles),
+    ]
     measured = []
-    for pair in range(1, pairs + 1):
-        bare_s, explorer_s = seconds_of_pair()
-        measured.append((STATES / bare_s, STATES / explorer_s, bare_s / explorer_s))
-        lines.append(row(str(pair), *measured[-1]))
+    for number in range(1, rounds + 1):
+        plain, no_gc, ours = cpu_seconds(bare, True), cpu_seconds(bare, False), cpu_seconds(explored, True)
+        measured.append((STATES / plain, STATES / no_gc, STATES / ours, plain / ours, no_gc / ours))
+        lines.append(row(str(number), measured[-1]))
     medians = [statistics.median(column) for column in zip(*measured, strict=True)]
-    return "\n".join([*lines, row("median", *medians)])
+    return "\n".join([*lines, row("median", medians)])
 
 
-def row(label: str, bare_rate: float, explorer_rate: float, ratio: float) -> str:
-    """One line: distinct states per second of each, and the explorer's speed as a share of the bare loop's."""
-    return f"{label:>6} {bare_rate:>12,.0f} {explorer_rate:>12,.0f} {ratio:>7.2f}"
+def row(label: str, figures: Sequence[float]) -> str:
+    """One line of the table: rates, then shares."""
+    return f"{label:>7}" + "".join(f"{x:>15,.0f}" if x > 100 else f"{x:>15.2f}" for x in figures)
 
 
 @pytest.mark.bench
 def test_bench_explore() -> None:
-    """Three pairs."""
+    """Three rounds."""
     print("\n" + table(3))
 
 
