@@ -179,17 +179,22 @@ def law_context_of(siblings: Siblings) -> bool:
     return is_context(context_of(siblings), siblings)
 
 
-def law_context_unique(a: Clock, b: Clock, siblings: Siblings) -> bool:
-    """There is only one such clock."""
-    return implies(is_context(a, siblings) and is_context(b, siblings), a == b)
-
-
 def law_context_least(clock: Clock, bound: Clock, siblings: Siblings) -> bool:
     """Every clock at or above all dots and contexts of a set descends from the context of the set."""
     return implies(
         is_context(clock, siblings) and all(covers(bound, v.dot) and descends(bound, v.context) for v in siblings),
         descends(bound, clock),
     )
+
+
+def law_context_unique(a: Clock, b: Clock, siblings: Siblings) -> bool:
+    """There is only one such clock."""
+    return implies(is_context(a, siblings) and is_context(b, siblings), a == b)
+
+
+def uses_context_unique(a: Clock, b: Clock, siblings: Siblings) -> bool:
+    """Each descends from the other."""
+    return law_context_least(a, b, siblings) and law_context_least(b, a, siblings) and law_descends_antisymmetric(a, b)
 
 
 def control_context_covers_only_shown(siblings: Siblings, actor: Actor) -> bool:

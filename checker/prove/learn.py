@@ -57,7 +57,7 @@ def learn(obligation: Obligation) -> tuple[str, ...] | None:
             continue
         tried.add(names)
         facts = {name: context.facts[name] for name in names}
-        core = z.needed(context.background, facts, obligation.goal, 400 if len(names) < 12 else 4_000, E_MATCHING)
+        core = z.needed(obligation.background, facts, obligation.goal, 400 if len(names) < 12 else 4_000, E_MATCHING)
         if core is None:
             continue
         kept = tuple(n for n in names if n in core)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -36,6 +37,16 @@ from checker.prove.values import MapValue, Record, Scalar, SetValue, Value
 _scope_numbers = itertools.count()  # Z3 keeps the names of finite sorts for the life of the process
 
 
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """What a construction owes."""
+
+    what: str
+    owed: Term
+    known: tuple[Term, ...]
+    """What was assumed before the construction: what it makes is assumed to keep its bounds, which proves nothing."""
+
+
 class Logic:
     """The symbols made so far, and what must be assumed (`facts`) and is promised about them.
 
@@ -47,7 +58,7 @@ class Logic:
         self.scope = scope
         self.universe: dict[str, tuple[Term, ...]] = {}
         self.facts: list[Term] = []
-        self.promises: list[tuple[str, Term]] = []
+        self.promises: list[Promise] = []
         self.fields_read: set[tuple[type[Struct], str]] = set()
         self.cardinalities: list[tuple[SetValue, Term]] = []
         self._sorts: dict[Type, Sort] = {}
@@ -166,7 +177,8 @@ class Logic:
         if not z.is_true(condition):
             variables = [term for term, _ in self._bound]
             given = z.conj(guard for _, guards in self._bound for guard in guards)
-            self.promises.append((what, z.forall(variables, z.entails(given, condition))))
+            owed = z.forall(variables, z.entails(given, condition))
+            self.promises.append(Promise(what, owed, tuple(self.facts)))
 
     # Values.
 

@@ -42,11 +42,6 @@ class Context:
     translator: Translator
     facts: dict[str, list[Term]] = field(default_factory=dict)
 
-    @property
-    def background(self) -> list[Term]:
-        """What holds of all values that were made."""
-        return self.translator.facts
-
 
 @dataclass(frozen=True)
 class Obligation:
@@ -61,8 +56,17 @@ class Obligation:
     context: Context
     usable: tuple[str, ...]
     """Names of the facts that the proof may use."""
+    known: tuple[Term, ...] | None = None
+    """What is assumed throughout, if not all that is known of the values of the context."""
+    note: str = ""
+    """What a reader should know of it if it fails."""
     trivial: bool = False
     """Whether the action leaves alone all that the claim reads."""
+
+    @property
+    def background(self) -> Sequence[Term]:
+        """What is assumed throughout."""
+        return self.context.translator.facts if self.known is None else self.known
 
     @property
     def key(self) -> str:
@@ -208,8 +212,8 @@ def law_parts(
     usable = tuple(fact for fact in facts if facts[fact])
     for i, part in enumerate(z.conjuncts(goal)):
         yield Obligation(name, claim, i, part, context, usable)
-    for i, (_, promised) in enumerate(t.promises):
-        yield Obligation(name, f"promise of {claim}", i, promised, context, usable)
+    for i, promise in enumerate(t.promises):
+        yield Obligation(name, f"promise of {claim}", i, promise.owed, context, usable, promise.known, promise.what)
 
 
 def size_facts(t: Translator, elements: Sequence[Scalar]) -> list[Term]:
@@ -351,8 +355,8 @@ class Step:
         context = Context(self.t, self.facts)
         lemmas = list(self.lemmas)
         general = tuple(name for name in self.facts if name not in lemmas)
-        for i, (_, promised) in enumerate(self.t.promises):
-            yield Obligation(self.action, "promise", i, promised, context, general)
+        for i, promise in enumerate(self.t.promises):
+            yield Obligation(self.action, "promise", i, promise.owed, context, general, promise.known, promise.what)
         for k, (name, term) in enumerate(self.lemmas.items()):
             for i, part in enumerate(z.conjuncts(term)):
                 yield Obligation(self.action, name, i, part, context, (*general, *lemmas[:k]))
@@ -360,7 +364,7 @@ class Step:
             known = z.conjuncts(self.before[name])
             for i, part in enumerate(z.conjuncts(term)):
                 trivial = any(z.same(part, other) for other in known)
-                yield Obligation(self.action, name, i, part, context, (*general, *lemmas), trivial)
+                yield Obligation(self.action, name, i, part, context, (*general, *lemmas), trivial=trivial)
 
 
 def check_library_uses(protocol: Protocol, uses: Function) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, TextIO, TypeAlias
 
 import msgspec
@@ -61,25 +62,31 @@ class Report(Struct, frozen=True):
     lines: tuple[Line, ...]
 
 
-def claims(names: Sequence[str]) -> dict[str, set[str]]:
-    """What can be named, and of these what is: subjects (laws, lemmas, actions), and claims about actions."""
-    laws = {*functions_of(spec.laws, "law_"), *functions_of(spec.laws, "control_")}
+def known_names() -> set[str]:
+    """Laws, controls, lemmas, actions, and what is claimed of actions."""
     protocol = Protocol(spec.protocol)
-    actions = {"init", *protocol.actions, *protocol.libraries}
     lemmas = {lemma for action in protocol.actions for lemma in protocol.lemmas(action)}
-    known = {"laws": laws, "actions": actions, "claims": {*protocol.invariants, *lemmas}}
-    return {kind: {name for name in known[kind] if not names or name in names} for kind in known}
+    laws = {*functions_of(spec.laws, "law_"), *functions_of(spec.laws, "control_")}
+    return {*laws, "init", "promise", *protocol.actions, *protocol.libraries, *protocol.invariants, *lemmas}
 
 
 def unknown_names(names: Sequence[str]) -> list[str]:
     """Names of nothing that is proved."""
-    known = claims(())
-    return [name for name in names if not any(name in kind for kind in known.values())]
+    known = known_names()
+    return [name for name in names if not set(name.split("/", 1)) <= known]
 
 
 def selected(obligation: Obligation, names: Sequence[str]) -> bool:
-    """Whether one of the names asks for it."""
-    return not names or obligation.subject in names or obligation.claim in names
+    """Whether one of the names asks for it, or for a claim that may rest on it."""
+    subject, claim = obligation.subject, obligation.claim
+    if not names or any(name in names for name in (subject, claim, f"{subject}/{claim}")):
+        return True
+    asked = [name for name in names if name.startswith("inv_") or "/inv_" in name]
+    if subject.startswith("lib_"):
+        return bool(asked)
+    return ("_lemma_" in claim or claim == "promise") and any(
+        name.startswith(("inv_", f"{subject}/")) for name in asked
+    )
 
 
 # Settling claims.
@@ -124,13 +131,12 @@ def settle(parts: Sequence[Obligation], facts: FactNames, seed: int) -> Line:
     counterexample = refute(parts)
     if counterexample is not None:
         return line("refuted", tell(counterexample))
-    if all(insist(part, facts, seed) == "proved" for part in hard):
-        return line("proved")
-    return line("not proved")
+    failed = [part for part in hard if insist(part, facts, seed) != "proved"]
+    return line("not proved", "\n".join(part.note for part in failed if part.note)) if failed else line("proved")
 
 
 def run(names: Sequence[str], seed: int) -> Iterator[Line]:
-    """Everything that the names ask for (everything, if there are none), in order."""
+    """Everything that the names ask for (everything, if there are none), in order; nothing rests on what failed."""
     facts = remembered()
     failed = False
     for parts in grouped(o for o in law_obligations(spec.laws) if selected(o, names)):
@@ -145,8 +151,13 @@ def run(names: Sequence[str], seed: int) -> Iterator[Line]:
             yield Line(name, "control", "refuted" if found else "not proved", 1, seconds, tell(found) if found else "")
     if failed:
         return
+    unsupported: set[str] = set()
     for parts in grouped(o for o in protocol_obligations(spec.protocol) if selected(o, names)):
-        yield settle(parts, facts, seed)
+        usable = [replace(p, usable=tuple(f for f in p.usable if f not in unsupported)) for p in parts]
+        line = settle(usable, facts, seed)
+        yield line
+        if line.fails and not line.claim.startswith("inv_"):
+            unsupported.add("library" if line.subject.startswith("lib_") else line.claim)
 
 
 # Telling.
@@ -207,6 +218,8 @@ def summary(report: Report) -> str:
 
 def prove(names: Sequence[str], seeds: int, as_json: bool, out: TextIO) -> int:
     """Prove what the names ask for (everything, if there are none), once for each of so many seeds of the solver.
+
+    A name is that of a law, an action, a claim (an invariant or lemma), or action/claim.
 
     Writes a line per claim, or one JSON document per seed. Returns 0 if all is proved, 1 if not, 2 if a name is
     unknown, the number of seeds is below one or the specification leaves the subset of Python that can be proved, 4 if

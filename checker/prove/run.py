@@ -26,7 +26,7 @@ E_MATCHING: Options = {"smt.mbqi": False, "smt.auto_config": False}
 """Instantiate quantifiers only where a term of the problem calls for it: fast, and gives up rather than wander."""
 WAYS: tuple[Options, ...] = (E_MATCHING, {**E_MATCHING, "smt.relevancy": 0}, {})
 QUICK_MS = 500
-PATIENT_MS = (2_000, 8_000)
+PATIENT_MS = 3_000
 
 
 def remembered(file: Path = FACTS_FILE) -> FactNames:
@@ -46,7 +46,7 @@ def attempt(
 ) -> Verdict:
     """One round: each way to search, for so long."""
     context = obligation.context
-    facts = [*context.background, *(term for name in names for term in context.facts[name])]
+    facts = [*obligation.background, *(term for name in names for term in context.facts[name])]
     for way in ways:
         verdict = z.prove(facts, obligation.goal, timeout_ms, seed, way)
         if verdict == "proved":
@@ -65,9 +65,8 @@ def quickly(obligation: Obligation, names: FactNames, seed: int) -> Verdict:
 
 
 def insist(obligation: Obligation, names: FactNames, seed: int) -> Verdict:
-    """Longer tries, the last from all facts: `facts.json` may be older than the source."""
-    for timeout_ms in PATIENT_MS:
-        for facts in (chosen(obligation, names), obligation.usable):
-            if attempt(obligation, facts, timeout_ms, seed) == "proved":
-                return "proved"
-    return "unknown"
+    """A longer try, and one from all facts: `facts.json` may be older than the source."""
+    verdict = attempt(obligation, chosen(obligation, names), PATIENT_MS, seed)
+    if verdict == "proved":
+        return verdict
+    return attempt(obligation, obligation.usable, PATIENT_MS, seed, WAYS[:1])

@@ -1,0 +1,168 @@
+"""The proofs as a whole: all is proved, nothing is hollow, and breaking the specification makes proofs fail.
+
+Mutations are made in a copy of `spec/` and proved in another process. Each must be caught by a counterexample, which the
+prover shows only after Python has agreed with it.
+"""
+
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spec.laws
+import spec.protocol
+from checker.prove import facade
+from checker.prove.counterexample import tell, witness
+from checker.prove.obligations import Obligation, Protocol, law_obligations, protocol_obligations
+from checker.prove.prove import NOT_PROVED, PROVED, USAGE, prove
+from checker.prove.run import E_MATCHING, remembered
+from spec.protocol import State, is_eventful
+
+ROOT = Path(__file__).parent.parent
+PROTOCOL = Protocol(spec.protocol)
+
+
+def run(*names: str, seeds: int = 1, as_json: bool = False) -> tuple[int, str]:
+    out = io.StringIO()
+    return prove(names, seeds, as_json, out), out.getvalue()
+
+
+# Everything is proved.
+
+
+def test_everything_is_proved() -> None:
+    status, told = run()
+    assert status == PROVED, told
+    assert "not proved" not in told
+    assert "untouched" in told
+    assert told.count("inv_dot_uniqueness") == 1 + len(PROTOCOL.actions)
+
+
+@pytest.mark.deep
+def test_everything_is_proved_under_five_seeds() -> None:
+    status, told = run(seeds=5)
+    assert status == PROVED, told
+    assert told.count("all proved") == 5
+
+
+def test_names_select() -> None:
+    status, told = run("law_join_least", "receive")
+    assert status == PROVED
+    assert "law_join_least" in told
+    assert "protocol: receive" in told
+    assert "law_merge" not in told
+    assert "protocol: put" not in told
+
+
+def test_a_report_as_json() -> None:
+    status, told = run("law_join_least", "control_supersedes_transitive_unclosed", as_json=True)
+    assert status == PROVED
+    lines = json.loads(told)["lines"]
+    assert [(line["subject"], line["outcome"]) for line in lines] == [
+        ("law_join_least", "proved"),
+        ("control_supersedes_transitive_unclosed", "refuted"),
+    ]
+
+
+def test_unknown_names_are_refused_in_one_line() -> None:
+    assert run("law_of_the_land") == (
+        USAGE,
+        "nothing that is proved is called law_of_the_land; leave the names out to see all\n",
+    )
+    assert run(seeds=0)[0] == USAGE
+
+
+def test_the_recorded_facts_are_of_obligations_that_exist() -> None:
+    everything: dict[str, Obligation] = {
+        o.key: o for o in itertools.chain(law_obligations(spec.laws), protocol_obligations(spec.protocol))
+    }
+    for key, names in remembered().items():
+        assert key in everything, f"facts.json has {key}, which nobody has to prove: run python -m checker.prove.learn"
+        assert set(names) <= set(everything[key].usable), key
+
+
+# Nothing is hollow.
+
+
+@pytest.mark.parametrize("action", PROTOCOL.actions)
+def test_every_action_may_happen_in_an_eventful_state(action: str) -> None:
+    found = witness(PROTOCOL, action)
+    assert found is not None, f"no eventful state in which {action} may happen: its proofs are hollow"
+    before = found.arguments["before"]
+    assert isinstance(before, State)
+    assert is_eventful(before)
+    assert tell(found).startswith("before")
+
+
+@pytest.mark.parametrize("action", PROTOCOL.actions)
+def test_the_facts_of_an_action_do_not_contradict_each_other(action: str) -> None:
+    step = PROTOCOL.step(action)
+    facts = [*step.t.facts, *(term for terms in step.facts.values() for term in terms)]
+    assert facade.prove(facts, facade.truth(False), 200, 0, E_MATCHING) != "proved"
+
+
+def test_contradictory_facts_would_be_noticed() -> None:
+    step = PROTOCOL.step("count")
+    facts = [*step.t.facts, step.guard, facade.neg(step.guard)]
+    assert facade.prove(facts, facade.truth(False), 200, 0, E_MATCHING) == "proved"
+
+
+# Breaking the specification makes a proof fail.
+
+RECEIVED = "        store=s.store.set(m.target, merge(s.store[m.target], m.versions)),\n"
+COUNTED = "if a.coordinator == n and a.version == v), s.config)"
+
+MUTATIONS = [
+    # file, what stands there, what is put in its place, what must be refuted
+    ("clock.py", "max(a[actor], b[actor])", "min(a[actor], b[actor])", "law_join_upper_bound"),
+    ("clock.py", ">= dot.counter", "> dot.counter", "put/inv_minted"),
+    ("siblings.py", "FSet.of(v for v in a if not any(supersedes(u, v) for u in b))", "a", "law_merge_antichain"),
+    ("siblings.py", "v for v in siblings if not supersedes(version, v)", "v for v in siblings", "law_add_exact"),
+    ("siblings.py", "v for v in siblings if not supersedes(version, v)", "v for v in siblings", "put/inv_only_maximal"),
+    ("siblings.py", "max(known[version.dot.actor], version.dot.counter)", "version.dot.counter", "law_context_of"),
+    ("quorum.py", ">= config.w", ">= config.w - 1", "law_quorums_intersect"),
+    ("coordinate.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
+    ("protocol.py", "Sent(n, target, v, s.store[n])", "Sent(n, target, v, FSet.of([v]))", "send/inv_contiguous"),
+    ("protocol.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
+    ("protocol.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
+    ("protocol.py", " and is_context(context, s.gathered[r])", "", "reply/inv_replies"),
+    ("protocol.py", "and s.birth[n] == 0 and all(a.inc", "and all(a.inc", "start/inv_numbering"),
+    ("protocol.py", COUNTED, "if a.coordinator == n), s.config)", "acknowledge/inv_durable_acknowledgement"),
+]
+
+
+def prove_mutation(directory: Path, file: str, old: str, new: str, claim: str) -> str:
+    """What the prover says of a claim after a mutation, having failed to prove it."""
+    shutil.copytree(ROOT / "spec", directory / "spec", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (directory / "spec" / file).read_text()
+    assert source.count(old) == 1, f"{old!r} is no longer what {file} says once"
+    (directory / "spec" / file).write_text(source.replace(old, new))
+    program = f"import sys; from checker.prove.prove import prove; sys.exit(prove(['{claim}'], 1, False, sys.stdout))"
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == NOT_PROVED, told.stdout + told.stderr
+    return told.stdout
+
+
+@pytest.mark.parametrize(("file", "old", "new", "claim"), MUTATIONS)
+def test_mutations_are_refuted(tmp_path: Path, file: str, old: str, new: str, claim: str) -> None:
+    told = prove_mutation(tmp_path, file, old, new, claim)
+    refuted = [line.split()[0] for line in told.splitlines() if " refuted " in line]
+    assert claim.split("/")[-1] in refuted, told
+
+
+def test_a_broken_promise_is_told(tmp_path: Path) -> None:
+    told = prove_mutation(tmp_path, "coordinate.py", "else disk.births + 1)", "else disk.births)", "put/promise")
+    assert "Actor.birth is at least 1 (coordinate.py:" in told
