@@ -41,24 +41,22 @@ class At(NamedTuple):
     entry: int
 
 
-class Causes(Struct, frozen=True):
-    """What happened before what, beside the order within each log."""
+Causes: TypeAlias = dict[At, list[At]]
+"""For an entry, those of other logs that it must come after."""
 
-    before: dict[At, list[At]]
-    """For an entry, those of other logs that it must come after."""
-    delivered: int
-    """Messages received."""
-    repeated: int
+
+class Traffic(Struct, frozen=True):
+    """How many messages were received."""
+
+    delivered: int = 0
+    repeated: int = 0
     """Of these, those that had been received before."""
-    unmatched: int
+    unmatched: int = 0
     """Of these, those that were sent before the sender's recording began."""
-    strangers: int
-    """Requests of clients that left no log."""
 
 
-def find_causes(logs: Logs) -> Causes:
-    """Check that whatever was received was sent, and gather the causes. Raises Invalid."""
-    before: dict[At, list[At]] = defaultdict(list)
+def match_messages(logs: Logs, causes: Causes) -> Traffic:
+    """Check that whatever was received was sent, and add that to the causes. Raises Invalid."""
     delivered = repeated = unmatched = 0
     seen: set[tuple[Stamp, int]] = set()
     by_name = {node.name: log for log, node in enumerate(logs.nodes)}
@@ -71,20 +69,19 @@ def find_causes(logs: Logs) -> Causes:
             stamp = step.stamp
             if stamp is None:
                 raise Invalid("message", [node.place(index)], "a delivered message must have a stamp")
-            delivered += 1
-            repeated += (stamp, log) in seen
-            seen.add((stamp, log))
             sender = by_name.get(stamp.node)
             if sender is None or stamp.node != step.event.source:
                 told = f"node {stamp.node} sent it by its stamp, node {step.event.source} by its event"
                 raise Invalid("message", [node.place(index)], told, [event_told(step)])
+            delivered += 1
+            repeated += (stamp, log) in seen
+            seen.add((stamp, log))
             sent = sent_at(logs.nodes[sender], node, index, stamp)
             if sent is None:
                 unmatched += 1
             else:
-                before[At(log, index)].append(At(sender, sent))
-    strangers = ask_and_tell(logs, before)
-    return Causes(before, delivered, repeated, unmatched, strangers)
+                causes.setdefault(At(log, index), []).append(At(sender, sent))
+    return Traffic(delivered, repeated, unmatched)
 
 
 def sent_at(sender: NodeRecord, node: NodeRecord, index: int, stamp: Stamp) -> int | None:
@@ -120,8 +117,11 @@ class Asked(NamedTuple):
     place: Place
 
 
-def ask_and_tell(logs: Logs, before: dict[At, list[At]]) -> int:
-    """Fit clients' logs to nodes'; the number of requests of clients without a log. Raises Invalid."""
+def match_clients(logs: Logs, causes: Causes) -> int:
+    """Check that clients' logs fit nodes', and add to the causes; the number of requests of clients without a log.
+
+    Raises Invalid.
+    """
     recorded = {client.name for client in logs.clients}
     asked: dict[RequestId, Asked] = {}
     for number, client in enumerate(logs.clients):
@@ -145,7 +145,7 @@ def ask_and_tell(logs: Logs, before: dict[At, list[At]]) -> int:
                 continue
             call = fit_call(node, index, step.event, asked, invoked)
             invoked[step.event.request] = node.place(index)
-            before[At(log, index)].append(call.at)
+            causes.setdefault(At(log, index), []).append(call.at)
     for number, client in enumerate(logs.clients):
         for index, entry in enumerate(client.entries):
             if isinstance(entry, Returned):
@@ -153,7 +153,7 @@ def ask_and_tell(logs: Logs, before: dict[At, list[At]]) -> int:
                 place, call = client.place(index), asked[entry.request]
                 told_at = fit_answer(logs, entry, place, call, invoked, replies[entry.request])
                 if told_at is not None:
-                    before[here].append(told_at)
+                    causes.setdefault(here, []).append(told_at)
     return strangers
 
 
@@ -236,7 +236,7 @@ def linear_extension(logs: Logs, causes: Causes, seed: int | None) -> Iterator[A
 
     def blocked(log: int) -> bool:
         """Whether the next entry of a log must wait; it is put down for what it waits for."""
-        for cause in causes.before.get(At(log, done[log]), ()):
+        for cause in causes.get(At(log, done[log]), ()):
             if done[cause.log] <= cause.entry:
                 waiting[cause.log].append(log)
                 return True
@@ -276,7 +276,7 @@ def circle(records: Sequence[Record], causes: Causes, done: list[int], sizes: li
     stuck = [log for log in range(len(records)) if done[log] < sizes[log]]
     follows: dict[int, int] = {}
     for log in stuck:
-        waits = [c.log for c in causes.before.get(At(log, done[log]), ()) if done[c.log] <= c.entry]
+        waits = [c.log for c in causes.get(At(log, done[log]), ()) if done[c.log] <= c.entry]
         if not waits:  # a client that waits for an earlier moment of another
             clients = [other for other in stuck if isinstance(records[other], ClientRecord)]
             waits = [min(clients, key=lambda other: moment(records[other], done[other]))]

@@ -210,10 +210,13 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
             told = f"the log of a node has steps between its head and end, no {name(entry)}"
             raise Invalid("log", [place(index)], told)
         if entry.node != head.node:
-            raise Invalid("log", [place(index)], f"a step of node {entry.node} in the log of node {head.node}")
+            told = f"a step of node {entry.node} in the log of node {head.node}"
+            raise Invalid("log", [place(index), Place(file, 1)], told)
         if index == 0 or isinstance(entry.event, Start):
             if not isinstance(entry.event, Start):
                 raise Invalid("order", [place(index)], "the first step of a log must be a start")
+            if index == 0:
+                check_head(file, head, entry.epoch)
             epoch, seq = entry.epoch if index == 0 else epoch + 1, 1
             first_of_epoch[epoch] = index
         else:
@@ -224,7 +227,6 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
         steps.append(entry)
     if not steps:
         raise Invalid("log", [Place(file, 1)], "the log holds no step, not even the start of the node")
-    check_head(file, head, steps[0].epoch)
     return NodeRecord(file, head, tuple(steps), first_of_epoch)
 
 
@@ -255,7 +257,8 @@ def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRec
             raise Invalid("log", [place], told)
         request = entry.request
         if request.client != head.client:
-            raise Invalid("log", [place], f"a call of client {request.client} in the log of client {head.client}")
+            told = f"a call of client {request.client} in the log of client {head.client}"
+            raise Invalid("log", [place, Place(file, 1)], told)
         if calls and entry.at_ns < calls[-1].at_ns:
             raise Invalid("order", [place], "time goes backwards: this happened before what the line before tells")
         if isinstance(entry, Invoked):

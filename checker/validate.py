@@ -10,6 +10,7 @@ expected and what was observed.
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections import Counter
@@ -19,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from checker.happened import find_causes, linear_extension
+from checker.happened import Causes, linear_extension, match_clients, match_messages
 from checker.judge import Judge
 from checker.logs import Invalid, Logs, NoLogs, Problem, read_logs
 from checker.rerun import rerun
@@ -70,22 +71,29 @@ class Report(Struct, frozen=True, kw_only=True):
 def examine(directory: Path, *, live: bool = False, orders: int = ORDERS, seed: int = 0) -> Report:
     """Validate the logs of a directory: in one order, and in `orders` random ones drawn from `seed`. Raises NoLogs."""
     began = time.monotonic()
+    collecting = gc.isenabled()
+    gc.disable()  # nothing is let go of before the end; looking for garbage would only take time
     try:
         logs = read_logs(directory, live=live)
         report = check(logs, orders, seed)
     except Invalid as invalid:
         report = Report(verdict="invalid", problem=invalid.problem)
+    finally:
+        if collecting:
+            gc.enable()
     return msgspec.structs.replace(report, seconds=round(time.monotonic() - began, 3))
 
 
 def check(logs: Logs, orders: int, seed: int) -> Report:
     """Validate logs that have been read. Raises Invalid."""
-    causes = find_causes(logs)
+    causes: Causes = {}
+    traffic = match_messages(logs, causes)
     reruns = tuple(rerun(node, logs.ring) for node in logs.nodes)
+    strangers = match_clients(logs, causes)
     times: Counter[str] = Counter()
     met: set[str] = set()
     for number in range(1 + orders):
-        judge = Judge(logs, reruns)
+        judge = Judge(logs, reruns, another=number > 0)
         for at in linear_extension(logs, causes, seed + number if number else None):
             judge.take(at)
         judge.end()
@@ -99,11 +107,11 @@ def check(logs: Logs, orders: int, seed: int) -> Report:
         nodes=len(logs.nodes),
         clients=len(logs.clients),
         steps=len(steps),
-        messages=causes.delivered,
-        repeated=causes.repeated,
-        unmatched=causes.unmatched,
+        messages=traffic.delivered,
+        repeated=traffic.repeated,
+        unmatched=traffic.unmatched,
         requests=len(called),
-        strangers=causes.strangers,
+        strangers=strangers,
         restarts=sum(len(node.first_of_epoch) - 1 for node in logs.nodes),
         orders=1 + orders,
         properties=tuple(Judged(claim.name, times[claim.name], claim.name in met) for claim in CLAIMS),
