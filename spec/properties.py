@@ -10,6 +10,7 @@ Properties judge by `spec.history`, by what clients were really shown, never by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -42,20 +43,19 @@ def replicas(state: State) -> Iterator[tuple[NodeId, Key, Siblings]]:
             yield name, key, row.siblings
 
 
-def carried(state: State) -> Iterator[tuple[str, Siblings]]:
-    """Every set of versions anywhere but on a disk, and where it is."""
+def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings]]:
+    """Every set of versions anywhere but on a disk, as what, from whom and at whom."""
     for envelope in state.network.in_flight:
         message = envelope.message
-        where = f"a message from {envelope.source} to {envelope.target}"
         if isinstance(message, Write | Answer | Repair):
-            yield where, message.siblings
+            yield ("a message", envelope.source, envelope.target), message.siblings
         elif isinstance(message, Forwarded) and isinstance(message.result, Found):
-            yield where, message.result.siblings
+            yield ("a result", envelope.source, envelope.target), message.result.siblings
     for name, server in state.servers.items():
         for _, request in server.requests.items():
             if isinstance(request, GetInFlight):
                 for owner, siblings in request.answers.items():
-                    yield f"the answer of {owner} at {name}", siblings
+                    yield ("an answer", owner, name), siblings
 
 
 # dot-uniqueness.
@@ -133,12 +133,18 @@ def a_put_leaves_a_sibling(before: State, _action: Action, after: State) -> bool
 def only_maximal(state: State) -> str | None:
     """No set of versions, held, sent or shown, contains two of which one supersedes the other."""
     for name, _, siblings in replicas(state):
-        if len(siblings) > 1 and not is_antichain(siblings):
+        if has_superseded(siblings):
             return f"{name} holds {show_set(siblings)}: {beaten(siblings)}"
-    for where, siblings in carried(state):
-        if len(siblings) > 1 and not is_antichain(siblings):
-            return f"{where} carries {show_set(siblings)}: {beaten(siblings)}"
+    for (what, source, target), siblings in carried(state):
+        if has_superseded(siblings):
+            return f"{what} from {source} for {target} carries {show_set(siblings)}: {beaten(siblings)}"
     return None
+
+
+@cache
+def has_superseded(siblings: Siblings) -> bool:
+    """Whether a version of the set supersedes another; the same few sets are everywhere."""
+    return not is_antichain(siblings)
 
 
 def beaten(siblings: Siblings) -> str:

@@ -49,8 +49,8 @@ DRIVER = Driver()
 def settle(before: State, after: State, driver: Driver) -> State:
     """The state after an action without the messages that are spent in it; there were none before the action."""
     in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
-    changed = {name for name, server in servers.items() if server is not before.servers[name]}
-    reopening = {e.message.request for e in in_flight if isinstance(e.message, Forward)}
+    changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
+    reopening = [e.message.request for e in in_flight if isinstance(e.message, Forward)]
     gone = set()
     for envelope in in_flight:
         message, target, source = envelope.message, envelope.target, envelope.source
