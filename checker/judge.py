@@ -30,7 +30,7 @@ from checker.story import show
 from spec.clock import NOTHING, Clock, Dot, covers
 from spec.cluster import Action, Arrive, Ask, Expire, Restart, ask, minting_request, promise, tell
 from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
-from spec.history import Created, History, known_by, record
+from spec.history import NOBODY, Created, History, known_by, record
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Failed, Forward, Found, Put, Read, Refused, Repair, Result, Write, Written
 from spec.network import Envelope, Network, rank
@@ -189,6 +189,7 @@ class Judge:
         self._claims = [claim for claim in CLAIMS if self.promised(claim) and claim.name not in skipped]
         self._concerned: dict[frozenset[str], list[Claim]] = {}
         self._turn: Counter[str] = Counter()
+        self._before = 0
         self._keys: dict[RequestId, Key] = {}
         self._views: dict[Key, View] = {}
         self._servers = FMap.of({node.name: self._server(node.name, None, None, None) for node in logs.nodes})
@@ -284,12 +285,7 @@ class Judge:
                 change.kinds.add(DISK)
                 unknown = FSet.of(v for v in row.siblings if v not in view.created)
                 if unknown:
-                    minting = minting_request(step.event)
-                    shown: SetMap[RequestId, Dot] = SetMap()
-                    shown = shown.set(minting, view.shown.get(minting, FSet()))
-                    change.fresh = record(History(shown), minting, unknown).created
-                    change.kinds.add(CREATED)
-                    view.add(change.fresh)
+                    self._create(view, change, step.event, unknown)
         held = view.servers[step.node].disk
         memory = held if row is None else Memory(None, FMap(((key, row),)))
         if row is not None and not view.known(held.row(key).siblings).issubset(view.known(row.siblings)):
@@ -299,6 +295,28 @@ class Judge:
             change.servers = view.servers.set(step.node, server)
             if isinstance(request, GetInFlight):
                 change.kinds.add(CARRIED)
+
+    def _create(self, view: View, change: Change, event: Event, unknown: Siblings) -> None:
+        minting = minting_request(event)
+        if minting == NOBODY and not self._logs.whole:
+            self._was_before(view, unknown)  # from a message that was on its way when recording began
+            return
+        seen = view.shown.get(minting, FSet())
+        if minting not in view.shown and isinstance(event, Deliver) and isinstance(event.message, Forward):
+            operation = event.message.operation  # asked before the recording began, or an Invoke would have been seen
+            seen = past(operation.context) if isinstance(operation, Put) else seen
+        shown: SetMap[RequestId, Dot] = SetMap()
+        shown = shown.set(minting, seen)
+        change.fresh = record(History(shown), minting, unknown).created
+        change.kinds.add(CREATED)
+        view.add(change.fresh)
+
+    def _was_before(self, view: View, versions: Iterable[Version]) -> None:
+        """These came to be before the recording began, each for a request of its own."""
+        for version in versions:
+            self._before += 1
+            request = RequestId(ClientId("before the recording"), self._before)
+            view.add([Created(version, request, past(version.context))])
 
     def _promise(self, view: View, change: Change, leaving: list[Envelope | Reply]) -> None:
         state = NOWHERE
@@ -402,18 +420,13 @@ class Judge:
         return Server(node, requests, FSet(), disk or Memory())
 
     def _snapshots(self) -> None:
-        """What disks held when recording began came to be before, each version for a request of its own."""
-        known = 0
+        """What disks held when recording began."""
         for node in self._logs.nodes:
             for key, row in node.head.rows:
                 view = self._view(key)
                 server = self._server(node.name, Memory(None, FMap(((key, row),))), None, True)
                 view.servers = view.servers.set(node.name, server)
-                unknown = [version for version in row.siblings if version not in view.created]
-                for version in unknown:
-                    known += 1
-                    before = RequestId(ClientId("before the recording"), known)
-                    view.add([Created(version, before, past(version.context))])
+                self._was_before(view, [version for version in row.siblings if version not in view.created])
         for key, view in self._views.items():
             state = State(view.servers, (), Network(), Faults(), History(SetMap(), view.all(), FSet()))
             places = [Place(node.file, 1) for node in self._logs.nodes if key in dict(node.head.rows)]
