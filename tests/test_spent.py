@@ -1,0 +1,211 @@
+"""An audit of `spec.spent`, on every state of small models in which spent messages are kept.
+
+What counts as spent in a state must be spent in every later state in which it is still in flight and its target is
+up, and delivering it must change nothing but the network, where it leaves nothing but spent messages. Being spent is
+asked of `settle` itself, told that every server has changed. While its target is down, a message need not be called
+spent, but it is remembered that it was: so what is walked are pairs of a state and what was ever called spent and is
+still in flight. Then what clients and disks can come to is compared with and without spent messages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from checker.models import remembering
+from spec import network as net
+from spec.cluster import Action, Arrive, apply, initial, transitions
+from spec.events import Deliver
+from spec.maps import FMap
+from spec.messages import Repair, Write, Written
+from spec.network import Envelope, Network
+from spec.ring import Member, build_ring, owners_of
+from spec.spent import DRIVER, Driver, settle
+from spec.types import Config, NodeId
+from spec.world import BlindPut, Faults, Look, Scenario, Server, State, Task
+from tests.small import KEY, small_config
+
+ABC = tuple(Member(NodeId(name)) for name in "abc")
+PUT, GET = BlindPut(), Look()
+
+
+def scenario(*programs: tuple[Task, ...], config: Config | None = None, contacts: str = "a", **faults: int) -> Scenario:
+    return Scenario(
+        config=small_config() if config is None else config,
+        members=ABC,
+        key=KEY,
+        programs=programs,
+        contacts=tuple(NodeId(name) for name in contacts),
+        faults=Faults(**faults),
+    )
+
+
+TWO = small_config(n=2)
+STRANGER = next(m.name for m in ABC if m.name not in owners_of(build_ring(ABC, TWO), KEY, 2))
+
+MODELS = {
+    "a put and a crash": scenario((PUT,), contacts="ab", crashes=1),
+    "a put and a duplicate": scenario((PUT,), duplicates=1),
+    "a put, a crash and a duplicate": scenario((PUT,), crashes=1, duplicates=1),
+    "a put, a drop and a cut": scenario((PUT,), cuts=1, drops=1),
+    "a put and a get": scenario((PUT,), (GET,), contacts="ab"),
+    "two puts of two owners and a crash": scenario((PUT,), (PUT,), config=TWO, contacts="ab", crashes=1),
+    "forwarding and a duplicate": scenario((PUT,), config=TWO, contacts=STRANGER, duplicates=1),
+    "forwarding, a crash and a duplicate": scenario((PUT,), config=TWO, contacts=STRANGER, crashes=1, duplicates=1),
+    "forwarding a put and a get": scenario((PUT, GET), config=TWO, contacts=STRANGER, duplicates=1),
+}
+
+Spent = Callable[[State], frozenset[Envelope]]
+
+
+def reachable(world: Scenario, driver: Driver, limit: int = 200_000) -> list[State]:
+    first = initial(world, driver)
+    seen, queue = {first}, deque([first])
+    while queue:
+        for _, after in transitions(world, queue.popleft(), driver):
+            if after not in seen:
+                assert len(seen) < limit, "the model is too large for an audit"
+                seen.add(after)
+                queue.append(after)
+    return list(seen)
+
+
+def spent_by_settle(driver: Driver) -> Spent:
+    """The messages that `settle` takes out of a state, told that everything has changed."""
+
+    def spent(state: State) -> frozenset[Envelope]:
+        anew = FMap(tuple((name, replace(server)) for name, server in state.servers.items()))
+        settled = settle(replace(state, servers=anew), state, driver)
+        return frozenset(state.network.in_flight) - frozenset(settled.network.in_flight)
+
+    return spent
+
+
+def audit(world: Scenario, driver: Driver, spent: Spent) -> str | None:
+    """The first state in which something once called spent is not; None where there is none."""
+    world = replace(world, keep_spent=True)
+    called: dict[State, frozenset[Envelope]] = {}
+    following: dict[State, list[tuple[Action, State]]] = {}
+
+    def spent_in(state: State) -> frozenset[Envelope]:
+        if state not in called:
+            called[state] = spent(state)
+        return called[state]
+
+    first = (initial(world, driver), frozenset[Envelope]())
+    seen, queue = {first}, deque([first])
+    while queue:
+        state, once = queue.popleft()
+        gone = spent_in(state)
+        for envelope in sorted(once | gone, key=net.rank):
+            if state.servers[envelope.target].node.started:
+                if envelope not in gone:
+                    return f"{envelope} was called spent, and is no more in {state}"
+                after = apply(world, state, Arrive(envelope), driver)
+                if replace(after, network=Network()) != replace(state, network=Network()):
+                    return f"{envelope} is called spent, and delivering it changes more than the network in {state}"
+                if of_consequence(after, spent_in(after)) != of_consequence(state, gone):
+                    return f"{envelope} is called spent, and delivering it sends what is not in {state}"
+        if state not in following:
+            following[state] = list(transitions(world, state, driver))
+        for _, after in following[state]:
+            pair = (after, (once | gone) & frozenset(after.network.in_flight))
+            if pair not in seen:
+                assert len(seen) < 200_000, "the model is too large for an audit"
+                seen.add(pair)
+                queue.append(pair)
+    return None
+
+
+def of_consequence(state: State, spent: frozenset[Envelope]) -> list[Envelope]:
+    return [envelope for envelope in state.network.in_flight if envelope not in spent]
+
+
+def outcomes(states: list[State]) -> set[object]:
+    """What can be observed: the clients, what really happened, and the disks."""
+    return {(s.clients, s.history, tuple(server.disk for _, server in s.servers.items())) for s in states}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_spent_stays_spent_and_changes_nothing(name: str) -> None:
+    driver = remembering(DRIVER)
+    assert audit(MODELS[name], driver, spent_by_settle(driver)) is None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_taking_spent_messages_out_loses_no_outcome(name: str) -> None:
+    driver = remembering(DRIVER)
+    kept = reachable(replace(MODELS[name], keep_spent=True), driver)
+    taken = reachable(MODELS[name], driver)
+    assert outcomes(taken) == outcomes(kept)
+    assert len(taken) < len(kept)
+
+
+# Wrong rules, which the audit must notice.
+
+
+def without_reopening(driver: Driver) -> Spent:
+    """Forgets that a request that is over is opened again by a second copy of its `Forward`."""
+
+    def spent(state: State) -> frozenset[Envelope]:
+        return frozenset(
+            e for e in state.network.in_flight if driver.is_spent(e, state.servers[e.target], state.servers[e.source])
+        )
+
+    return spent
+
+
+def whatever_nobody_hears(driver: Driver) -> Spent:
+    """Takes writes and repairs to a node that is down for spent: it may come back before they arrive."""
+
+    def spent(state: State) -> frozenset[Envelope]:
+        return frozenset(
+            e
+            for e in state.network.in_flight
+            if isinstance(e.message, Write | Repair) and not state.servers[e.target].node.started
+        ) | spent_by_settle(driver)(state)
+
+    return spent
+
+
+def deaf(driver: Driver) -> Spent:
+    """Looks at whether the target changes, and not at what it says: a read would never be answered."""
+
+    def spent(state: State) -> frozenset[Envelope]:
+        return frozenset(
+            e
+            for e in state.network.in_flight
+            if state.servers[e.target].node.started
+            and driver.advance(state.servers[e.target], Deliver(e.source, e.message)).server == state.servers[e.target]
+        )
+
+    return spent
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("forwarding and a duplicate", without_reopening),
+        ("a put and a crash", whatever_nobody_hears),
+        ("a put and a duplicate", deaf),
+    ],
+)
+def test_a_wrong_rule_is_noticed(name: str, wrong: Callable[[Driver], Spent]) -> None:
+    driver = remembering(DRIVER)
+    complaint = audit(MODELS[name], driver, wrong(driver))
+    assert complaint is not None
+    assert "called spent" in complaint
+
+
+def test_taking_out_too_much_loses_an_outcome() -> None:
+    """The comparison can fail: here acknowledgements are always taken for spent."""
+
+    def eager(envelope: Envelope, target: Server, source: Server) -> bool:
+        return isinstance(envelope.message, Written) or DRIVER.is_spent(envelope, target, source)
+
+    world = MODELS["a put and a duplicate"]
+    kept = reachable(replace(world, keep_spent=True), DRIVER)
+    assert outcomes(reachable(world, Driver(is_spent=eager))) < outcomes(kept)
