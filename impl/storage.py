@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from sqlite_utils import Database, Migrations
 
 from impl.errors import UserError, one_line
 from spec.events import StorageWrite, WriteDisk
@@ -28,7 +27,7 @@ from spec.rows import NO_ROW, Disk, Row
 from spec.types import Key, NodeId
 
 APPLICATION_ID = int.from_bytes(b"Ring")
-"""SQLite keeps it in the file's header; `file` and we recognise the file by it."""
+"""SQLite keeps it in the file's header, where we recognise a file of ours by it."""
 
 MEMORY = Path(":memory:")
 """No file: a disk that is gone when it is closed, for tests."""
@@ -38,20 +37,12 @@ SMALLEST_BYTES = 512
 
 NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
-schema = Migrations("ringspec")
+MIGRATIONS = ("m001_rows_and_log",)
+"""What brings an empty file to the present schema, in order; `impl.schema` holds what each does."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
 _decode_disk = msgspec.msgpack.Decoder(Disk).decode
-
-
-@schema()
-def m001_rows_and_log(db: Database) -> None:
-    """A row per key, a few facts about the node, and the step log."""
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")
-    db.execute("CREATE TABLE rows (key BLOB PRIMARY KEY, row BLOB NOT NULL) STRICT")
-    db.execute("CREATE TABLE log (line INTEGER PRIMARY KEY, entry BLOB NOT NULL, chain TEXT NOT NULL) STRICT")
 
 
 class StorageError(UserError):
@@ -256,9 +247,8 @@ def prepare(connection: sqlite3.Connection, path: Path, node: NodeId | None) -> 
     is_new = application == 0 and tables == 0
     if application != APPLICATION_ID and not (is_new and node is not None):
         raise UserError(NOT_OURS.format(path))
-    database = Database(connection)
-    done = {migration.name for migration in schema.applied(database)}
-    if not done <= all_migrations():
+    applied = applied_migrations(connection)
+    if not applied <= set(MIGRATIONS):
         raise UserError(f"data file {path} was written by a newer version of ringspec; use that one")
     if not is_new:
         owner = connection.execute("SELECT value FROM meta WHERE name = 'node'").fetchone()
@@ -266,11 +256,17 @@ def prepare(connection: sqlite3.Connection, path: Path, node: NodeId | None) -> 
             raise UserError(f"data file {path} belongs to node {owner[0].decode()}, not to {node}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    schema.apply(database)
+    if applied < set(MIGRATIONS):
+        from impl.schema import migrate  # only then: importing it costs a node a third of its start
+
+        migrate(connection)
     if node is not None:
         connection.execute("INSERT INTO meta VALUES ('node', ?) ON CONFLICT DO NOTHING", (node.encode(),))
 
 
-def all_migrations() -> set[str]:
-    """The names of the migrations that this program knows."""
-    return {migration.name for migration in schema.pending(Database(memory=True))}
+def applied_migrations(connection: sqlite3.Connection) -> set[str]:
+    """The names of the migrations that the file has been through."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone():
+        return set()
+    applied = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'ringspec'")
+    return {str(name) for (name,) in applied}

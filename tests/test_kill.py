@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from checker.validate import validate
 from impl.client import Client, MayHaveHappened, OperationFailed
 from impl.local import LocalCluster, open_cluster
 from impl.wire import CallFaults
@@ -56,7 +57,7 @@ class Load:
                 self.indefinite += 1
             except OperationFailed:
                 self.failed += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
 
     @property
     def acknowledged(self) -> int:
@@ -124,7 +125,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
             stop.set()
             await asyncio.gather(*writers)
             for node in nodes:
-                async with await cluster.client(node) as store:
+                async with await cluster.client(node, log=tmp_path / f"reader-{node}.ndjson") as store:
                     for key, value in load.once.items():
                         assert value in (await store.get(key)).values, f"{key!r} is gone at node {node}"
                     for key, elements in load.elements.items():
@@ -136,5 +137,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         print(f"{KILLS} kills, {sum(own_hand)} between commit and send; {load.acknowledged} acknowledged,", end=" ")
         print(f"{load.indefinite} may have happened, {load.failed} failed")
         check_logs(cluster.export(tmp_path))
+        said: list[str] = []
+        assert validate(tmp_path, say=said.append) == 0, "\n".join(said)
 
     asyncio.run(main())

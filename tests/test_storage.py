@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from impl.errors import UserError
-from impl.storage import DiskFull, Storage, StorageError, open_storage
+from impl.schema import schema
+from impl.storage import MIGRATIONS, DiskFull, Storage, StorageError, open_storage
 from spec.events import StorageWrite, WriteDisk, WriteRow
 from spec.rows import NO_ROW, Disk, Row
 from spec.types import Key, NodeId
@@ -133,6 +135,10 @@ def test_another_node_s_file_and_a_newer_one_are_refused(tmp_path: Path) -> None
     newer.commit()
     newer.close()
     assert "newer version" in refused(tmp_path / "a.db")
+
+
+def test_every_migration_is_known_by_name() -> None:
+    assert tuple(migration.name for migration in schema.pending(Database(memory=True))) == MIGRATIONS
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
