@@ -1,0 +1,166 @@
+"""Arbitrary small values of any type that spec functions take, drawn by type; and walks of the abstract protocol."""
+
+import random
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from checker.prove.subset import (
+    BoolType,
+    Function,
+    IdType,
+    IntType,
+    MapType,
+    RecordType,
+    SetType,
+    Type,
+    field_type,
+    fields_of,
+    functions_of,
+    source_of,
+)
+from spec import protocol
+from spec.clock import NOTHING
+from spec.maps import Counts, FMap, FSet, SetMap
+from spec.protocol import BLIND, Reading, State
+from spec.rows import Disk
+from spec.siblings import context_of
+from spec.types import ClientId, Config, NodeId, RequestId, Value
+
+NODES = [NodeId("A"), NodeId("B")]
+CONFIGS = [Config(n=n, r=r, w=w) for n in (1, 2) for r in range(1, n + 1) for w in range(1, n + 1)]
+
+# By type.
+
+
+def values(type_: Type) -> st.SearchStrategy[object]:
+    """Small values of a type: two names, numbers up to three, sets and maps of up to two."""
+    match type_:
+        case BoolType():
+            return st.booleans()
+        case IntType(least):
+            return st.integers(0 if least is None else least, 3)
+        case IdType(name, base):
+            names = ["A", "B"] if name == "NodeId" else [f"{name.lower()}1"]
+            return st.sampled_from([n if base is str else n.encode() for n in names])
+        case SetType(element):
+            assert element is not None
+            return st.lists(values(element), max_size=2).map(FSet.of)
+        case MapType(key, value):
+            return maps(key, value)
+        case RecordType(cls):
+            return records(cls)
+
+
+def maps(key: Type, value: Type) -> st.SearchStrategy[object]:
+    """Counts, SetMap, or an FMap, which has an entry for each node: it is total where it is used."""
+    if isinstance(value, IntType):
+        return st.dictionaries(values(key), st.integers(0, 3), max_size=2).map(Counts.of)
+    if isinstance(value, SetType):
+        assert value.element is not None
+        sets = st.lists(values(value.element), max_size=2).map(FSet.of)
+        return st.dictionaries(values(key), sets, max_size=2).map(SetMap.of)
+    return st.fixed_dictionaries({node: values(value) for node in NODES}).map(FMap.of)
+
+
+def records(cls: type[Struct]) -> st.SearchStrategy[object]:
+    """Structs of arbitrary fields; of configurations, a few that are valid."""
+    if cls is Config:
+        return st.sampled_from(CONFIGS)
+    return st.builds(cls, **{name: values(field_type(cls, name, "")) for name in fields_of(cls)})
+
+
+def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
+    """Arguments for a spec function."""
+    return st.fixed_dictionaries({name: values(type_) for name, type_ in source_of(function).parameters().items()})
+
+
+# Walks of the protocol.
+
+FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
+FREQUENT |= {"answer": 8, "collect": 12, "reply": 9}
+MOST_VERSIONS, MOST_MESSAGES = 5, 6
+
+
+def beginning(config: Config) -> State:
+    """A state in which nothing has happened."""
+    nodes = FSet.of(NodeId(name) for name in "ABCDE"[: config.n])
+    disks = FMap.of({node: Disk(f"disk of {node}", births=0) for node in nodes})
+    empty: FSet[object] = FSet()
+    parts = dict.fromkeys(State.__struct_fields__, empty)
+    return State(
+        **{
+            **parts,
+            "config": config,
+            "nodes": nodes,
+            "disks": disks,
+            **{name: Counts() for name in ("birth", "counter", "minted")},
+            **{name: SetMap() for name in ("store", "heard", "gathered", "seen")},
+        }  # type: ignore[arg-type]  # one dictionary for fields of many types
+    )
+
+
+def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[object, ...] | None:
+    """Parameters for an action, guided by what is there; None where nothing is."""
+
+    def one(elements: object) -> object:
+        assert isinstance(elements, FSet | SetMap)
+        return rnd.choice(list(elements)) if len(elements) else None
+
+    node = one(s.nodes)
+    reading = Reading(NodeId(str(one(s.nodes))), RequestId(ClientId("c"), rnd.randint(1, 2)))
+    heard = one(s.heard)
+    context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
+    counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
+    enough = [(a.coordinator, a.version) for a in s.counted if protocol.acknowledge_ok(s, a.coordinator, a.version)]
+    by_action: dict[str, tuple[object, ...]] = {
+        "put": (node, one(s.replies) if s.replies and rnd.random() < 0.7 else BLIND, Value(b"v%d" % step)),
+        "again": (node, one(s.created)),
+        "send": (node, one(s.created), one(s.nodes)),
+        "receive": (one(s.sent),),
+        "lose_sent": (one(s.sent),),
+        "count": (one(s.acks),),
+        "lose_ack": (one(s.acks),),
+        "acknowledge": rnd.choice(enough) if enough else (None,),
+        "finish": rnd.choice(counted) if counted else (None,),
+        "answer": (reading, node),
+        "collect": (one(s.told),),
+        "lose_told": (one(s.told),),
+        "reply": (heard, context),
+        "push": (heard, node),
+        "forget": (heard,),
+        "mend": (one(s.pushed),),
+        "lose_pushed": (one(s.pushed),),
+        "crash": (node,),
+        "start": (node, Disk(f"new disk {step}", births=0)),
+        "elsewhere": (node,),
+    }
+    chosen = by_action[action]
+    return None if None in chosen else chosen
+
+
+def crowded(s: State, action: str) -> bool:
+    """Whether an action would make a walk slow: enough of that is there."""
+    full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
+    full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES}
+    return full.get(action, False) or (action == "reply" and len(s.replies) >= MOST_MESSAGES)
+
+
+def walk(seed: int, steps: int, config: Config) -> list[tuple[str, tuple[object, ...], State]]:
+    """A random behaviour of the protocol: what happened, and the state after it."""
+    rnd = random.Random(seed)
+    actions: dict[str, Callable[..., State]] = {action.__name__: action for action in protocol.ACTIONS}
+    guards = functions_of(protocol)
+    state = beginning(config)
+    told: list[tuple[str, tuple[object, ...], State]] = []
+    for step in range(steps):
+        name = rnd.choices(list(actions), [FREQUENT.get(a, 1) for a in actions])[0]
+        chosen = choices(state, name, step, rnd)
+        if chosen is None or crowded(state, name) or not guards[f"{name}_ok"](state, *chosen):
+            continue
+        after = actions[name](state, *chosen)
+        if after != state:
+            state = after
+            told.append((name, chosen, state))
+    return told

@@ -1,0 +1,87 @@
+"""The abstract protocol, run in Python: every invariant and lemma in every state of random behaviours."""
+
+import random
+
+import pytest
+
+from checker.prove.subset import functions_of
+from spec import protocol
+from spec.maps import FSet
+from spec.protocol import BLIND, Reading, State
+from spec.siblings import context_of
+from spec.types import ClientId, Config, RequestId, Value
+from tests.arbitrary import beginning, choices, walk
+
+INVARIANTS = functions_of(protocol, "inv_")
+CONFIGS = [Config(n=3, r=2, w=2), Config(n=3, r=1, w=1), Config(n=2, r=1, w=2)]
+
+
+def broken(s: State) -> list[str]:
+    """The invariants that a state violates."""
+    return [name for name, invariant in INVARIANTS.items() if not invariant(s)]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"n{c.n}r{c.r}w{c.w}")
+def test_invariants_hold_in_every_state_of_random_walks(config: Config) -> None:
+    assert protocol.init(beginning(config))
+    assert not broken(beginning(config))
+    happened: set[str] = set()
+    eventful = 0
+    for seed in range(40):
+        steps = walk(seed, 150, config)
+        for name, parameters, s in steps:
+            assert not broken(s), f"seed {seed}: {broken(s)} after {name}{parameters}"
+            happened.add(name)
+        eventful += any(protocol.is_eventful(s) for _, _, s in steps)
+    assert happened == {action.__name__ for action in protocol.ACTIONS}
+    assert eventful >= 5, "the walks meet too little for the invariants to say anything"
+
+
+def test_lemmas_hold_wherever_their_action_may_happen() -> None:
+    functions = functions_of(protocol)
+    checked = 0
+    rnd = random.Random(1)
+    for seed in range(20):
+        for _, _, s in walk(seed, 100, CONFIGS[0])[::7]:
+            for action in protocol.ACTIONS:
+                name = action.__name__
+                parameters = choices(s, name, 99, rnd)
+                if parameters is None or not functions[f"{name}_ok"](s, *parameters):
+                    continue
+                for lemma in (*functions_of(protocol, f"{name}_lemma_").values(), functions.get(f"{name}_uses")):
+                    if lemma is not None:
+                        assert lemma(s, *parameters), f"{lemma.__name__}{parameters}"
+                        checked += 1
+    assert checked > 300
+
+
+def test_a_write_is_acknowledged_read_and_superseded() -> None:
+    """The main line, step by step: put at A, replicated to B, read at C, written again at C."""
+    s = beginning(CONFIGS[0])
+    a, b, c = s.nodes
+    s = protocol.put(s, a, BLIND, Value(b"x=1"))
+    (first,) = s.created
+    assert not protocol.acknowledge_ok(s, a, first)
+    s = protocol.send(s, a, first, b)
+    (message,) = s.sent
+    s = protocol.receive(s, message)
+    (acknowledgement,) = s.acks
+    s = protocol.count(s, acknowledgement)
+    assert protocol.acknowledge_ok(s, a, first)
+    s = protocol.acknowledge(s, a, first)
+    reading = Reading(c, RequestId(ClientId("client"), 1))
+    for node in (b, c):
+        s = protocol.answer(s, reading, node)
+        (answer,) = [t for t in s.told if t.owner == node]
+        s = protocol.collect(s, answer)
+    context = context_of(s.gathered[reading])
+    assert protocol.reply_ok(s, reading, context)
+    s = protocol.reply(s, reading, context)
+    (reply,) = s.replies
+    assert reply.saw == FSet.of([first])
+    s = protocol.put(s, c, reply, Value(b"x=2"))
+    (second,) = s.store[c]
+    assert str(second) == "C:1 after [A:1]"
+    assert s.seen[second] == FSet.of([first])
+    assert not broken(s)
+    assert protocol.is_eventful(s)
