@@ -58,6 +58,12 @@ def test_check_without_counterexample_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_shows_what_was_never_taken() -> None:
+    _, out, _ = run(check, "unmet")
+    assert "  Subtract             0             0   never taken\n" in out
+    assert out.count("never taken") == 1
+
+
 def test_check_reports_as_json() -> None:
     code, out, _ = run(check, "die-hard-solved", json=True)
     report = json.loads(out)

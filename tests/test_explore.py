@@ -108,6 +108,12 @@ def test_a_step_that_violates_is_told_even_where_its_end_was_known() -> None:
     assert (name, clause, values) == ("never-3-to-5", "it went from 3 to 5", [0, 1, 3, 5])
 
 
+def test_the_first_of_several_violating_steps_is_told() -> None:
+    never = Transition[Count, odd.Action]("never", lambda _, action, __: f"{action}")
+    name, clause, values = violation_of(explore(Counter(never)))
+    assert (name, clause, values) == ("never", "Add(amount=1)", [0, 1])
+
+
 def test_a_step_property_sees_steps_to_known_states() -> None:
     stays = Transition[Count, odd.Action](
         "moves", lambda before, _, after: "it stood still" if before == after else None

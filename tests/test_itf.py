@@ -263,12 +263,23 @@ def test_equal_traces_are_equal_bytes() -> None:
     [b"", b"{}", b"[1]", b"\xff", b"[" * 100_000, b'{"#meta":{"format":"ITF"},"vars":[],"states":[]}',
      b'{"#meta":{"machine":"m","params":{},"format":"TLC"},"vars":[],"states":[]}',
      b'{"#meta":{"machine":"m","params":{}},"vars":["action","x"],"states":[{"action":1,"x":1}]}',
-     b'{"#meta":{"machine":"m","params":{}},"vars":["x"],"states":[{"x":1}]}'],
+     b'{"#meta":{"machine":"m","params":{}},"vars":["x"],"states":[{"x":1}]}',
+     dump(Trace(About(machine="m"), (Step(None, Leaf(Name("a"), 1)), Step(None, Leaf(Name("a"), 1)))))],
 )  # fmt: skip
 def test_what_is_no_trace_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(ItfError) as caught:
         scan(data)
     assert "\n" not in str(caught.value)
+
+
+def test_only_the_first_state_comes_without_an_action() -> None:
+    start: Step[Leaf, Put] = Step(None, Leaf(Name("a"), 1))
+    with pytest.raises(ItfError, match=r"state 1: .* is no action"):
+        scan(dump(Trace(About(machine="m"), (start, start))))
+    data = dump(Trace(About(machine="m"), (start, Step(Put(b"k"), start.state))))
+    first, second = data.splitlines(keepends=True)[4:6]
+    with pytest.raises(ItfError, match=r"state 0: .* is no start"):
+        scan(data.replace(first, second.replace(b"}\n", b"},\n")).replace(second, first.replace(b"},\n", b"}\n"), 1))
 
 
 def test_reading_names_the_state() -> None:

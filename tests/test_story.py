@@ -90,6 +90,7 @@ def test_changes_of_other_collections() -> None:
     assert list(changes(SetMap.of({"a": FSet.of([1])}), SetMap.of({"a": FSet.of([1, 2])}), "m")) == ["m[a] + 2"]
     assert list(changes(1, "1")) == ["1 → 1"]
     assert list(changes((), (1, 1), "q")) == ["q + 1", "q + 1"]
+    assert list(changes((1, 1, 1), (1, 1), "q")) == ["q - 1"]
 
 
 worlds = st.builds(
