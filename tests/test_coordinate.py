@@ -519,3 +519,22 @@ def test_a_reply_and_its_timer_go_together() -> None:
     late = step(busy, waiting, server.disk, Deliver(C, Answer(GET, NO_VERSIONS)))
     assert late.effects == (CancelTimer(GET),)
     assert step(busy, waiting, server.disk, Timeout(GET)).effects == ()
+
+
+@pytest.mark.xfail(reason="refusals for the moment's sake are not remembered, so a repeated Forward may yet be taken")
+def test_what_a_client_was_told_is_refused_never_comes_to_be() -> None:
+    """The network repeats a `Forward`. One copy is refused, for the siblings there are; they are reconciled; then the
+    other copy arrives."""
+    hands = Hands("abcd", config=small_config(limits=Limits(siblings=2)))
+    stranger, coordinator = hands.stranger(), hands.owners()[0]
+    for number in (1, 2):
+        hands.ask(coordinator, request(number), put(str(number).encode()))
+        hands.deliver()
+    hands.ask(stranger, request(3), put(b"3"))
+    (copy,) = (e.message for e in hands.mail)
+    hands.deliver()
+    assert isinstance(hands.results(request(3))[0], Refused)
+    hands.ask(coordinator, request(4), put(b"4", context_of(hands.held(coordinator))))
+    hands.deliver()
+    hands.send(stranger, coordinator, copy)
+    assert [v.value for v in hands.held(coordinator)] == [b"4"]
