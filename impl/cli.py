@@ -86,7 +86,7 @@ def say(line: str) -> None:
 @quorum_options
 def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options: str | int | bool | None) -> None:
     """Run a node until Ctrl-C or SIGTERM."""
-    from impl.server import run_node
+    from impl.process import run_node
     from impl.settings import parse_peer, read_settings, read_toml
 
     table = read_toml(config) if config is not None else {}

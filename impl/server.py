@@ -17,19 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from impl.errors import UserError
 from impl.faults import Faults
 from impl.runtime import Arrival, Released, Runtime
 from impl.settings import Settings
-from impl.storage import DiskFull, open_storage
-from impl.transport import HELLO_SECONDS, Frames, PeerLink, Queue, listen
+from impl.storage import DiskFull
+from impl.transport import HELLO_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
     HELLO_BYTES,
     PROTOCOL,
@@ -69,10 +67,32 @@ FULL_DISK_RETRY_SECONDS = 1.0
 """After how long a timer fires again whose firing met a full disk."""
 
 
+CALLS_AT_ONCE = 256
+"""Puts and gets of one connection that may wait for their replies; until some are told, no more are read."""
+
+
+class Session:
+    """A client's connection."""
+
+    def __init__(self, frames: Frames, client: ClientId) -> None:
+        """Nothing has been asked yet."""
+        self.frames, self.client = frames, client
+        self._calls = 0
+        frames.on_slow = lambda slow: frames.hold("slow", slow)
+
+    def count(self, calls: int) -> None:
+        """So many more calls wait for their replies, or fewer."""
+        self._calls += calls
+        if self._calls >= CALLS_AT_ONCE:
+            self.frames.hold("calls", True)
+        elif self._calls <= CALLS_AT_ONCE // 2:
+            self.frames.hold("calls", False)
+
+
 class Waiting(NamedTuple):
     """Who waits for the reply to a request, and for what."""
 
-    frames: Frames
+    session: Session
     operation: Operation
 
 
@@ -144,7 +164,7 @@ class Server:
             if self._held and len(self._arrivals) < self._most_arrivals // 2:
                 held, self._held = self._held, set()
                 for frames in held:
-                    frames.hold(frames.slow)
+                    frames.hold("queue", False)
 
     @property
     def _most_arrivals(self) -> int:
@@ -155,7 +175,7 @@ class Server:
         self._arrivals.append(arrival)
         self._wake.set()
         if frames is not None and len(self._arrivals) > self._most_arrivals:
-            frames.hold(True)
+            frames.hold("queue", True)
             self._held.add(frames)
 
     def _give_back(self, batch: list[Arrival], reason: str) -> None:
@@ -214,9 +234,10 @@ class Server:
             return
         if isinstance(result, Found):
             token = seal(self.settings.secret, waiting.operation.key, result.context)
-            waiting.frames.send(Reply(request.operation, FoundHere(result.siblings, token)))
+            waiting.session.frames.send(Reply(request.operation, FoundHere(result.siblings, token)))
         else:
-            waiting.frames.send(Reply(request.operation, result))
+            waiting.session.frames.send(Reply(request.operation, result))
+        waiting.session.count(-1)
 
     # Connections.
 
@@ -282,37 +303,38 @@ class Server:
         frames.on_frame = deliver
 
     def _serve_client(self, frames: Frames, client: ClientId) -> None:
-        def refused(reason: str) -> None:
-            frames.send(Reply(0, Turned(reason)))
+        session = Session(frames, client)
+        frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame))
+        frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
 
-        frames.on_frame = lambda frame: self._called(frames, client, decode(call_decoder, frame))
-        frames.on_refused = refused
-        frames.on_slow = frames.hold
-
-    def _called(self, frames: Frames, client: ClientId, call: Call) -> None:
+    def _called(self, session: Session, call: Call) -> None:
         match call:
             case CallPut(context=context, key=key, value=value):
                 try:
                     clock = NOTHING if context is None else unseal(self.settings.secret, key, context)
                 except TokenError as error:
-                    frames.send(Reply(call.call, Refused(str(error))))
+                    session.frames.send(Reply(call.call, Refused(str(error))))
                 else:
-                    self._invoke(frames, RequestId(client, call.call), Put(key, value, clock))
+                    self._invoke(session, call.call, Put(key, value, clock))
             case CallGet(key=key):
-                self._invoke(frames, RequestId(client, call.call), Get(key))
+                self._invoke(session, call.call, Get(key))
             case CallStatus():
-                frames.send(Reply(call.call, self._status()))
+                session.frames.send(Reply(call.call, self._status()))
             case CallFaults():
-                frames.send(Reply(call.call, self._obey(call)))
+                session.frames.send(Reply(call.call, self._obey(call)))
 
-    def _invoke(self, frames: Frames, request: RequestId, operation: Operation) -> None:
+    def _invoke(self, session: Session, call: int, operation: Operation) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
+        request = RequestId(session.client, call)
         before = self._waiting.get(request)
-        if before is not None and before.operation != operation:
-            frames.send(Reply(request.operation, Refused(f"call {request.operation} is still another call")))
-            return
-        self._waiting[request] = Waiting(frames, operation)
-        self._submit(Arrival(Invoke(request, operation)), frames)
+        if before is not None:
+            if before.operation != operation:
+                session.frames.send(Reply(call, Refused(f"call {call} is still another call")))
+                return
+            before.session.count(-1)
+        self._waiting[request] = Waiting(session, operation)
+        session.count(+1)
+        self._submit(Arrival(Invoke(request, operation)), session.frames)
 
     def _obey(self, wanted: CallFaults) -> Done | Refused:
         if not self.settings.faults:
@@ -355,56 +377,3 @@ class Plug:
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-async def serve(settings: Settings, say: Callable[[str], None], stop: asyncio.Event) -> None:
-    """Run a node until told to stop. Raises UserError, having changed nothing, if it cannot be started."""
-    server: Server | None = None
-
-    def accept() -> Frames:
-        assert server is not None, "nothing is accepted before the server is there"
-        return server.accept()
-
-    listening = await listen(settings.listen, accept)
-    try:
-        storage = open_storage(settings.data, settings.name)
-    except UserError:
-        listening.close()
-        raise
-    try:
-        runtime = Runtime(storage, settings.name, settings.config, settings.members, record=settings.record)
-        released = runtime.start(secrets.token_hex(8))
-        if runtime.replaced_recording:
-            say("an earlier recording had a gap or another configuration; a new one takes its place")
-        server = Server(settings, runtime, say)
-        server.release(released)
-        say(f"node {settings.name} listens on {settings.listen}, run {runtime.epoch}")
-        await server.run(listening, stop)
-        say(f"node {settings.name} stopped")
-    finally:
-        listening.close()
-        storage.close()
-
-
-def run_node(settings: Settings, say: Callable[[str], None], *, until_eof: bool = False) -> None:
-    """Run a node until SIGTERM or SIGINT, or until standard input ends. Raises UserError."""
-
-    async def main() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if until_eof:
-            loop.add_reader(0, stop.set)  # nobody writes there: readable means that it ended
-        await serve(settings, say, stop)
-
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main())
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -82,6 +82,7 @@ class Frames(asyncio.BufferedProtocol):
         self.slow = False
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._holds: set[str] = set()
         self._room = bytearray(ROOM_BYTES)
         self._start = self._end = 0
         self._outgoing: list[bytes] = []
@@ -105,13 +106,21 @@ class Frames(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(frame)
 
-    def hold(self, hold: bool) -> None:
-        """Stop, or resume, reading."""
-        if self._transport is not None and not self._closing:
-            if hold:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+    def hold(self, why: str, hold: bool) -> None:
+        """Have, or no longer have, this reason not to read. While there is any, no frame is handed on, not even one
+        that has arrived already."""
+        held = bool(self._holds)
+        if hold:
+            self._holds.add(why)
+        else:
+            self._holds.discard(why)
+        if held == bool(self._holds) or self._transport is None or self._closing:
+            return
+        if self._holds:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self.buffer_updated, 0)
 
     def close(self) -> None:
         """Send what is waiting, then close."""
@@ -162,7 +171,7 @@ class Frames(asyncio.BufferedProtocol):
 
     def _take_frames(self) -> None:
         view = memoryview(self._room)
-        while self._end - self._start >= LENGTH_BYTES and not self._closing:
+        while self._end - self._start >= LENGTH_BYTES and not self._closing and not self._holds:
             body = self._start + LENGTH_BYTES
             size = int.from_bytes(view[self._start : body])
             if size > self.limit:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from impl.client import Client, connect
 from impl.local import free_ports
-from impl.server import serve
+from impl.process import serve
 from impl.settings import Settings
 from impl.transport import Address
 from spec.ring import Member

@@ -192,7 +192,7 @@ def storages(monkeypatch: pytest.MonkeyPatch) -> list[Storage]:
         opened.append(open_storage(path, node))
         return opened[-1]
 
-    monkeypatch.setattr("impl.server.open_storage", remember)
+    monkeypatch.setattr("impl.process.open_storage", remember)
     return opened
 
 

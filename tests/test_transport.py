@@ -34,8 +34,8 @@ from impl.wire import (
 from spec.messages import Repair, Written
 from spec.siblings import NO_VERSIONS
 from spec.trace import Stamp
-from spec.types import ClientId, Key, NodeId, RequestId
-from tests.nodes import SECRET, THREE, clients, running, settings_of
+from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId
+from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 
 A, B = NodeId("a"), NodeId("b")
 
@@ -235,6 +235,48 @@ def test_a_client_may_ask_nothing_that_is_no_call(tmp_path: Path) -> None:
             assert "malformed" in await raw.turned()
 
     with_node(test, tmp_path)
+
+
+def test_a_client_that_asks_faster_than_the_node_decides_has_to_wait(tmp_path: Path) -> None:
+    """The queue of events stays short, and no call is forgotten."""
+    limits = Limits(queued_messages=8, batch_steps=2)
+    config = Config(n=1, r=1, w=1, partitions=8, tokens=8, limits=limits)
+
+    async def main() -> None:
+        (settings,) = settings_of(tmp_path, ["a"], config).values()
+        async with running(settings), clients(settings) as (client,):
+            calls = [client.put(b"%d" % i, b"x" * 5000) for i in range(300)]
+            await asyncio.gather(*calls)
+            assert (await client.status()).batches >= 300 / limits.batch_steps
+
+    asyncio.run(main())
+
+
+def test_a_client_that_does_not_listen_is_not_listened_to(tmp_path: Path) -> None:
+    """Answers that nobody takes do not pile up: the node stops reading the calls, and resumes when it can."""
+    value, count = b"x" * 200_000, 500
+
+    async def main() -> None:
+        (settings,) = settings_of(tmp_path, ["a"], ONE).values()
+        async with running(settings), clients(settings) as (client,):
+            await client.put(b"k", value)
+            raw = Raw(*await asyncio.open_connection(*settings.listen))
+            await raw.say(encode(CLIENT))
+            await raw.hear()
+            before = (await client.status()).steps
+            calls = b"".join(framed(encode(CallGet(i + 1, Key(b"k" + b" " * 4000)))) for i in range(count))
+            calls += b"".join(framed(encode(CallGet(count + i + 1, Key(b"k")))) for i in range(count))
+            raw.writer.write(calls)
+            steps = 0
+            while steps < (steps := (await client.status()).steps):
+                await asyncio.sleep(0.2)
+            assert steps - before < 2 * count, "the node went on deciding for a client that does not listen"
+            for _ in range(2 * count):
+                assert await raw.hear() is not None
+            raw.writer.close()
+            await raw.writer.wait_closed()
+
+    asyncio.run(main())
 
 
 def test_links_mend_themselves_and_what_waited_arrives(tmp_path: Path) -> None:
