@@ -27,7 +27,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
     asserts: str = ""
     """The assertion of the specification itself that has to fail there, where one is quicker than every claim."""
     unproved: str = ""
-    """The law, or action, whose proof has to fail, if a proof is to notice it."""
+    """The law, or claim of an action, whose proof has to fail, if a proof is to notice it."""
     diverges: bool = False
     """Whether validating a recorded run against it has to fail."""
 
@@ -40,7 +40,7 @@ MUTANTS = (
         new="return clock[dot.actor] > dot.counter",
         model="put-get-drop",
         asserts="the context covers exactly what is shown",
-        unproved="put",
+        unproved="put/inv_minted",
         diverges=True,
     ),
     Mutant(
@@ -87,7 +87,7 @@ MUTANTS = (
         new="return len(nodes) >= config.w - 1",
         model="put-get-drop",
         claim="quorum-meaning-put",
-        unproved="quorums_intersect",
+        unproved="law_quorums_intersect",
         diverges=True,
     ),
     Mutant(
@@ -123,7 +123,7 @@ MUTANTS = (
         new="    kept_b = b",
         model="reconcile",
         claim="merge-is-join",
-        unproved="merge",
+        unproved="law_merge_antichain",
     ),
     Mutant(
         name="a request repeated by the network mints again",
@@ -138,7 +138,7 @@ MUTANTS = (
         file="siblings.py",
         old="    known = join(clock, version.context)\n",
         new="    known = clock\n",
-        unproved="context_fold",
+        unproved="law_context_of",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import MUTANTS, Mutant, mutated
+from tests.test_validate import real_run
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,3 +50,44 @@ def test_check_notices(mutant: Mutant, tmp_path: Path) -> None:
     assert run(directory, "replay", str(trace)).returncode == 0
     real = run(Path(__file__).resolve().parent.parent, "replay", str(trace))
     assert real.returncode == 1, real.stdout[-2000:]
+
+
+PROVED = [mutant for mutant in MUTANTS if mutant.unproved]
+
+
+@pytest.mark.parametrize("mutant", PROVED, ids=names(PROVED))
+def test_prove_notices(mutant: Mutant, tmp_path: Path) -> None:
+    """The named claim is refuted, by a counterexample that was replayed in Python."""
+    proved = run(mutated(mutant, tmp_path), "prove", mutant.unproved)
+    assert proved.returncode == 1, proved.stdout[-2000:] + proved.stderr
+    refuted = [line.split()[0] for line in proved.stdout.splitlines() if " refuted " in line]
+    assert mutant.unproved.split("/")[-1] in refuted, proved.stdout
+
+
+DIVERGING = [mutant for mutant in MUTANTS if mutant.diverges]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The logs of a real run of the specification as it is."""
+    directory = tmp_path_factory.mktemp("recorded")
+    asyncio.run(real_run(directory, operations=20, clients=3))
+    assert run(Path(__file__).resolve().parent.parent, "validate", str(directory)).returncode == 0
+    return directory
+
+
+@pytest.mark.parametrize("mutant", DIVERGING, ids=names(DIVERGING))
+def test_validate_notices(mutant: Mutant, recorded: Path, tmp_path: Path) -> None:
+    """What real nodes did is not what the mutant would have done: the step that differs is named."""
+    validated = run(mutated(mutant, tmp_path), "validate", str(recorded))
+    assert validated.returncode == 1, validated.stdout[-2000:] + validated.stderr
+    assert "is not a run of the specification" in validated.stdout
+
+
+def test_there_are_mutants_for_each_of_the_three() -> None:
+    """At least five mistakes, and none that nobody is to notice."""
+    assert len(MUTANTS) >= 5
+    assert all(mutant.model or mutant.unproved or mutant.diverges for mutant in MUTANTS)
+    assert CHECKED
+    assert PROVED
+    assert DIVERGING
