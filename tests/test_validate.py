@@ -211,6 +211,21 @@ def alterations(files: dict[str, list[bytes]], per_kind: int) -> Iterator[tuple[
                     yield file, index, kind, encoded(placed(entry, path, altered(leaf, path)))
 
 
+def names_an_equal_message(files: dict[str, list[bytes]], entry: bytes) -> bool:
+    """Whether a step's stamp names a message that was really sent, and is equal to the one received.
+
+    A node that was asked twice answers twice; which of two equal answers came is known by the stamp alone.
+    """
+    step = json.loads(entry)
+    node, epoch, seq, index = step["stamp"]
+    for text in files.get(f"{node}.ndjson", []):
+        sent = json.loads(text)
+        if (sent.get("epoch"), sent.get("seq")) == (epoch, seq) and index < len(sent["effects"]):
+            effect = sent["effects"][index]
+            return bool((effect.get("target"), effect.get("message")) == (step["node"], step["event"]["message"]))
+    return False
+
+
 def write_lines(file: Path, lines: list[bytes]) -> None:
     file.write_bytes(b"".join(line + b"\n" for line in lines))
 
@@ -230,7 +245,8 @@ def check_alterations(directory: Path, files: dict[str, list[bytes]], per_kind: 
         entries = files[file]
         write_lines(path, chained([*entries[:index], entry, *entries[index + 1 :]]))
         problem = problem_of(directory)
-        if not any(re.fullmatch(only, kind) for only in CHAIN_ONLY):
+        hidden = any(re.fullmatch(only, kind) for only in CHAIN_ONLY)
+        if not hidden and not (kind == "Step/Deliver:stamp.#" and names_an_equal_message(files, entry)):
             assert problem is not None, f"{place}: an altered {kind} is not noticed: {entry!r}"
             assert any(near.file == file for near in problem.places), (place, kind, problem)
         path.write_bytes(right)
