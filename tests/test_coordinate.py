@@ -220,7 +220,16 @@ def test_merging_never_refuses_and_a_full_set_can_be_reconciled_bit_by_bit() -> 
     assert hands.held(A) == many
     refused_unchanged(hands, A, put(b"5"), "the key has 2 siblings; get it and put with the context")
     hands.ask(A, request(6), put(b"6", Counts.of({actor(B): 1})))
+    assert hands.results(request(6)) == [Stored(Dot(actor(A), 1))]
     assert len(hands.held(A)) == 4, "no more than before"
+
+
+def test_the_whole_set_is_replicated_not_the_new_version_alone() -> None:
+    hands = Hands()
+    hands.send(B, A, Repair(KEY, FSet.of([version(B)])))
+    hands.ask(A, PUT, put())
+    assert len(hands.held(A)) == 2
+    assert [e.message for e in hands.mail] == [Write(PUT, KEY, hands.held(A))] * 2
 
 
 def test_requests_in_flight_are_bounded() -> None:
