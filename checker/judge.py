@@ -10,8 +10,9 @@ can matter:
 
 * of the history, the versions that a disk holds and those that just came to be, with any that share a dot or a request
   with them; all of them when a get has just been answered;
-* of the acknowledged writes, those that no writer of another one has been shown: who knows the later write knows the
-  earlier one, because what a writer was shown includes what the writers of that were shown;
+* of the acknowledged writes, those just acknowledged; where a disk forgets one, all that no writer of another one has
+  been shown: who knows the later write knows the earlier one, because what a writer was shown includes what the writers
+  of that were shown;
 * of requests, messages and clients, those that the step changed.
 
 At the end every key is judged once more with its whole history. What was there before the recording began is taken at
@@ -122,6 +123,10 @@ class View:
         """Which acknowledged writes these versions know."""
         return self.frontier & known_by(History(SetMap(), self.versions(siblings)), siblings)
 
+    def forgets(self, old: Siblings, new: Siblings) -> bool:
+        """Whether an acknowledged write that the old set knows is not known to the new one."""
+        return not old.issubset(new) and not self.known(old).issubset(self.known(new))
+
     def relatives(self, fresh: FSet[Created]) -> list[Created]:
         """Whatever shares a dot or a request with these."""
         return [
@@ -147,6 +152,7 @@ class Change:
         self.kinds: set[str] = set()
         self.servers_before = self.servers = view.servers
         self.frontier_before = view.frontier
+        self.promised: FSet[Dot] = FSet()
         self.told: tuple[tuple[Client, Client], ...] = ()
         self.fresh: FSet[Created] = FSet()
         self.sent = Network()
@@ -171,7 +177,8 @@ class Change:
             new = old | self.fresh
         none: SetMap[RequestId, Dot] = SetMap()
         before = State(self.servers_before, was, Network(), Faults(), History(none, old, self.frontier_before))
-        after = State(self.servers, now, self.sent, Faults(), History(none, new, view.frontier))
+        promised = view.frontier if FORGOT in self.kinds else self.promised
+        after = State(self.servers, now, self.sent, Faults(), History(none, new, promised))
         return before, after
 
 
@@ -288,7 +295,7 @@ class Judge:
                     self._create(view, change, step.event, unknown)
         held = view.servers[step.node].disk
         memory = held if row is None else Memory(None, FMap(((key, row),)))
-        if row is not None and not view.known(held.row(key).siblings).issubset(view.known(row.siblings)):
+        if row is not None and view.forgets(held.row(key).siblings, row.siblings):
             change.kinds.add(FORGOT)
         if row is not None or request is not None:
             server = self._server(step.node, memory, request, True)
@@ -324,6 +331,7 @@ class Judge:
             state = promise(state, said)
         if state.history.acknowledged:
             change.kinds.add(PROMISED)
+            change.promised = state.history.acknowledged
             view.acknowledge(state.history.acknowledged)
 
     def _tell(self, view: View, change: Change, request: RequestId, result: Result) -> None:

@@ -11,6 +11,7 @@ expected and what was observed.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 import traceback
 from collections import Counter
@@ -134,7 +135,7 @@ def validate(
     try:
         report = examine(directory, live=live, orders=orders, seed=seed)
     except NoLogs as nothing:
-        say(msgspec.json.encode({"error": str(nothing)}).decode() if json else f"ringspec validate: {nothing}")
+        print(f"ringspec validate: {nothing}", file=sys.stderr)
         return USAGE
     except Exception:  # whatever else comes up is our own mistake, and worth a traceback
         traceback.print_exc()

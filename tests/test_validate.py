@@ -444,7 +444,7 @@ def test_another_specification_is_told_by_its_steps(tmp_path: Path, monkeypatch:
 # What the command says.
 
 
-def test_exit_statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     save(tmp_path / "run", run(2, 200).files())
     assert validate(tmp_path / "run", say=said.append) == VALID
@@ -452,7 +452,7 @@ def test_exit_statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert validate(tmp_path / "nowhere", say=said.append) == USAGE
     (tmp_path / "empty").mkdir()
     assert validate(tmp_path / "empty", say=said.append) == USAGE
-    assert "there are no logs" in said[-1]
+    assert "there are no logs" in capsys.readouterr().err
     lines = (tmp_path / "run" / "a.ndjson").read_bytes().split(b"\n")[:-1]
     write_lines(tmp_path / "run" / "a.ndjson", lines[:-1])
     assert validate(tmp_path / "run", say=said.append) == INVALID
