@@ -154,7 +154,10 @@ def test_a_node_that_cannot_reach_a_quorum_says_what_it_knows(tmp_path: Path) ->
             await stores[0].put(b"k", b"2")
         with pytest.raises(OperationFailed, match="1 of 2 owners answered"):
             await stores[0].get(b"k")
+        steps = (await stores[0].status()).steps
         await stores[1].put(b"k", b"3")
+        await stores[1].get(b"k")
+        assert (await stores[0].status()).steps == steps, "nothing arrives either"
         await stores[0].faults(CallFaults(0))
         assert sorted((await stores[0].get(b"k")).values) == [b"1", b"2", b"3"]
 

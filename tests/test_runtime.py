@@ -136,7 +136,8 @@ def test_nothing_happened_in_a_batch_that_met_a_full_disk(tmp_path: Path) -> Non
     node.storage.limit_pages(20)
     large = Put(Key(b"x"), Value(b"x" * 200_000), NOTHING)
     mine = RequestId(ClientId("me"), 1)
-    batch = [Arrival(Timeout(mine)), Arrival(Invoke(RequestId(ClientId("me"), 2), large))]
+    others = [RequestId(ClientId("me"), number) for number in (2, 4)]
+    batch = [Arrival(Timeout(mine)), *(Arrival(Invoke(request, large)) for request in others)]
     for _ in range(2):
         with pytest.raises(DiskFull):
             node.execute(batch)
