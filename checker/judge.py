@@ -319,16 +319,17 @@ class Judge:
 
     def _snapshots(self) -> None:
         """What disks held when recording began."""
+        places: dict[Key, list[Place]] = {}
         for node in self._logs.nodes:
             for key, row in node.head.rows:
+                places.setdefault(key, []).append(Place(node.file, 1))
                 view = self._view(key)
                 server = self._server(node.name, Memory(None, FMap(((key, row),))), None, True)
                 view.servers = view.servers.set(node.name, server)
                 self._was_before(view, [version for version in row.siblings if version not in view.created])
         for key, view in self._views.items():
             state = State(view.servers, (), Network(), Faults(), History(SetMap(), view.all(), FSet()))
-            places = [Place(node.file, 1) for node in self._logs.nodes if key in dict(node.head.rows)]
-            self._evaluate(self._claims, state, None, state, places, lambda: [IN_THE_SNAPSHOT])
+            self._evaluate(self._claims, state, None, state, places[key], lambda: [IN_THE_SNAPSHOT])
 
     def _last_place(self) -> Place:
         node = self._logs.nodes[0]
