@@ -34,12 +34,12 @@ from spec.cluster import Action, Arrive, Ask, Expire, Restart, ask, minting_requ
 from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
 from spec.history import NOBODY, Created, History, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Failed, Forward, Found, Put, Read, Refused, Repair, Result, Write, Written
+from spec.messages import Forward, Found, Put, Read, Repair, Result, Write, Written
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim
 from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
-from spec.trace import Returned, Step
+from spec.trace import Step
 from spec.types import ClientId, Key, NodeId, RequestId
 from spec.world import Client, Faults, Memory, Server, State, client_id
 
@@ -49,6 +49,7 @@ DEPENDS: dict[str, frozenset[str]] = {
     "exact-discard": frozenset({CREATED}),
     "only-maximal": frozenset({DISK, CARRIED}),
     "one-dot-per-request": frozenset({CREATED}),
+    "refusal-is-final": frozenset({CREATED, TOLD}),
     "quorum-meaning-put": frozenset({FORGOT, PROMISED}),
     "quorum-meaning-get": frozenset({TOLD}),
     "context-honesty": frozenset({CREATED, TOLD}),
@@ -111,18 +112,13 @@ class Judge:
             node = nodes[at.log]
             step = node.steps[at.entry]
             self._step(node.place(at.entry), step, self._reruns[at.log].requests[at.entry])
-        else:
-            client = self._logs.clients[at.log - len(nodes)]
-            entry = client.entries[at.entry]
-            if isinstance(entry, Returned):
-                self._returned(client.place(at.entry), entry)
 
     def end(self) -> None:
         """The run is over: judge everything once more. Raises Invalid."""
         everything: list[Created] = []
         for view in self._views.values():
             clients = tuple(view.clients.values())
-            history = History(SetMap(), view.all(), view.frontier)
+            history = History(SetMap(), view.all(), view.frontier, FSet.of(view.refused))
             state = State(view.servers, clients, Network(), Faults(), history)
             self._evaluate(self._claims, state, None, state, [self._last_place()], lambda: [AT_THE_END])
             everything += view.all()
@@ -235,20 +231,13 @@ class Judge:
         told = after.clients[0]
         change.told = (*change.told, (asking, told))
         change.kinds.add(TOLD)
+        if after.history.refused:
+            change.refused = FSet((request,))
+            view.refused.add(request)
         if isinstance(result, Found):
             view.contexts[result.context] = told.seen
             view.clients[request.client] = told
             change.shows_all = True
-
-    def _returned(self, place: Place, entry: Returned) -> None:
-        """A definite failure means that nothing was written."""
-        key = self._keys.get(entry.request)
-        if key is None or not isinstance(entry.result, Failed | Refused):
-            return
-        written = self._view(key).by_request.get(entry.request)
-        if written:
-            told = f"the client was told that {entry.request} had no effect, but it came to be {written[0].version}"
-            raise Invalid("definite-failure", [place], told)
 
     # Judging.
 

@@ -35,6 +35,8 @@ class View:
         self.by_request: dict[RequestId, list[Created]] = defaultdict(list)
         self.frontier: FSet[Dot] = FSet()
         """Acknowledged writes that no writer of another acknowledged one has been shown."""
+        self.refused: set[RequestId] = set()
+        """Requests whose client was told that they had no effect."""
         self.shown: dict[RequestId, FSet[Dot]] = {}
         self.contexts: dict[Clock, FSet[Dot]] = {}
         """What those were shown who were given a context."""
@@ -99,6 +101,7 @@ class Change:
         self.servers_before = self.servers = view.servers
         self.frontier_before = view.frontier
         self.promised: FSet[Dot] = FSet()
+        self.refused: FSet[RequestId] = FSet()
         self.told: tuple[tuple[Client, Client], ...] = ()
         self.fresh: FSet[Created] = FSet()
         self.sent = Network()
@@ -118,13 +121,17 @@ class Change:
             old = new = view.all()
         else:
             held = view.held(self.servers) + view.held(self.servers_before)
-            relevant = {*view.versions(held), *view.relatives(self.fresh)}
+            of_refused = [one for request in self.refused for one in view.by_request[request]]
+            relevant = {*view.versions(held), *view.relatives(self.fresh), *of_refused}
             old = FSet.of(relevant - set(self.fresh))
             new = old | self.fresh
-        none: SetMap[RequestId, Dot] = SetMap()
-        before = State(self.servers_before, was, Network(), Faults(), History(none, old, self.frontier_before))
+        before_refused = FSet.of(one.request for one in old if one.request in view.refused)
+        refused = before_refused | FSet.of(one.request for one in new if one.request in view.refused) | self.refused
         promised = view.frontier if FORGOT in self.kinds else self.promised
-        after = State(self.servers, now, self.sent, Faults(), History(none, new, promised))
+        none: SetMap[RequestId, Dot] = SetMap()
+        earlier = History(none, old, self.frontier_before, before_refused)
+        before = State(self.servers_before, was, Network(), Faults(), earlier)
+        after = State(self.servers, now, self.sent, Faults(), History(none, new, promised, refused))
         return before, after
 
 

@@ -30,11 +30,12 @@ from impl.recorder import export_log
 from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.events import Deliver, StorageWrite, WriteRow
 from spec.maps import FSet
+from spec.messages import Refused
 from spec.properties import CLAIMS
 from spec.siblings import Siblings, Version
 from spec.state import Storage
 from spec.trace import Step
-from spec.types import Config, Key, RequestId
+from spec.types import Config, Key, Limits, RequestId
 from tests.nodes import running, settings_of
 from tests.recorded import Recorded, chained, run, save
 
@@ -72,7 +73,8 @@ def test_runs_in_memory_are_valid(tmp_path: Path, seed: int) -> None:
 def test_every_property_is_judged_with_something_at_stake(tmp_path: Path) -> None:
     at_stake: Counter[str] = Counter()
     for seed in range(6):
-        save(tmp_path / str(seed), run(seed, 600, keys=1).files())
+        config = Config(n=3, r=2, w=2, partitions=4, tokens=4, limits=Limits(siblings=1 + seed))
+        save(tmp_path / str(seed), run(seed, 600, keys=1, config=config).files())
         report = examine(tmp_path / str(seed), orders=1)
         assert report.problem is None
         at_stake.update(judged.name for judged in report.properties if judged.at_stake and judged.times)
@@ -406,6 +408,7 @@ BROKEN = [
         "context-honesty",
         [(spec.coordinate, "context_of", knows_nothing), (spec.coordinate, "is_context", lambda *_: True)],
     ),
+    ("refusal-is-final", [(spec.coordinate, "overdue", lambda *_: Refused("too late"))]),
     ("one-dot-per-request", [(spec.coordinate, "dot_minted_for", forgets)]),
 ]
 
