@@ -24,7 +24,7 @@ from spec.network import Envelope
 from spec.properties import CLAIMS, WITNESSES, StateCheck
 from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, Driver
-from spec.types import Config, Key, NodeId
+from spec.types import Config, Key, Limits, NodeId
 from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task
 
 T = TypeVar("T")
@@ -191,7 +191,7 @@ PUT_CLAIMS = (
     "placement",
     "merge-is-join",
 )
-ALL_CLAIMS = tuple(claim.name for claim in CLAIMS)
+ALL_CLAIMS = tuple(claim.name for claim in CLAIMS if claim.name != "refusal-is-final")  # nothing is refused
 ONE_PUT_CLAIMS = ("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "quorum-meaning-get", "context-honesty")
 
 
@@ -202,9 +202,10 @@ def world(
     w: int = 2,
     contacts: tuple[NodeId, ...] = (),
     faults: Faults = Faults(),  # noqa: B008 - immutable
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Scenario:
     """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
-    config = Config(n=3, r=r, w=w, partitions=1, tokens=1)
+    config = Config(n=3, r=r, w=w, partitions=1, tokens=1, limits=limits)
     members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
     everyone = tuple(member.name for member in members)
     return Scenario(
@@ -212,15 +213,15 @@ def world(
     )
 
 
-def bystander(nodes: int) -> NodeId:
-    """The node that does not own the key in a world of four."""
+def walk(nodes: int) -> tuple[NodeId, ...]:
+    """All nodes of a world, in the order of the key's walk: its owners first."""
     scenario = world((), nodes=nodes)
-    owners = owners_of(build_ring(scenario.members, scenario.config), KEY, scenario.config.n)
-    return next(member.name for member in scenario.members if member.name not in owners)
+    return owners_of(build_ring(scenario.members, scenario.config), KEY, nodes)
 
 
 DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
-OFF = bystander(4)
+ONE_AT_A_TIME = Limits(requests_in_flight=1)
+FIRST, *_, OFF = walk(4)
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -276,6 +277,11 @@ MODELS: dict[str, Model] = {
         about="a put and a get through a node that does not own the key, and a repeated message",
         scenario=world((P, G), nodes=4, contacts=(OFF,), faults=DUPLICATE),
         claims=ONE_PUT_CLAIMS,
+    ),
+    "refuse": Model(
+        about="nodes serve one request at a time; a client at an owner, or at a node that forwards; a repeated message",
+        scenario=world((P,), (P,), nodes=4, contacts=(FIRST, OFF), faults=DUPLICATE, limits=ONE_AT_A_TIME),
+        claims=("refusal-is-final", "one-dot-per-request"),
     ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",

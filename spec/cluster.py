@@ -28,7 +28,7 @@ from spec.clock import NOTHING, Dot
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import NOBODY, History, known_by, record
 from spec.maps import FMap, FSet
-from spec.messages import Forward, Forwarded, Found, Get, Indefinite, Operation, Put, Result, Stored
+from spec.messages import Forward, Forwarded, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
 from spec.network import Envelope, Network
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
@@ -288,7 +288,7 @@ def ask(state: State, action: Ask) -> State:
     client, history = state.clients[action.client], state.history
     if isinstance(action.operation, Put):
         seen = client.seen if action.operation.context != NOTHING else FSet[Dot]()
-        history = History(history.shown.set(action.request, seen), history.created, history.acknowledged)
+        history = replace(history, shown=history.shown.set(action.request, seen))
         asking = Client(done=client.done, waits_for=action.node)
     else:
         asking = Client(done=client.done, waits_for=action.node, owed=history.acknowledged)
@@ -328,7 +328,7 @@ def promise(state: State, said: Envelope | Reply) -> State:
         return state
     history = state.history
     acknowledged = history.acknowledged | FSet((message.result.dot,))
-    return replace(state, history=History(history.shown, history.created, acknowledged))
+    return replace(state, history=replace(history, acknowledged=acknowledged))
 
 
 def tell(state: State, request: RequestId, result: Result) -> State:
@@ -341,7 +341,9 @@ def tell(state: State, request: RequestId, result: Result) -> State:
     if isinstance(result, Found):
         seen = known_by(history, result.siblings)
         idle = replace(idle, context=result.context, seen=seen, missed=client.owed - seen)
-    return replace(state, clients=put_client(state.clients, index, idle))
+    elif isinstance(result, Refused):
+        history = replace(history, refused=history.refused | FSet((request,)))
+    return replace(state, clients=put_client(state.clients, index, idle), history=history)
 
 
 def crash(state: State, name: NodeId) -> State:

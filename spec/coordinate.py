@@ -116,7 +116,11 @@ def forwarded(node: Node, request: Request | None, message: Forwarded) -> Outcom
     """The coordinator's result arrived: pass it on, unless the client was already told something."""
     if not isinstance(request, ForwardInFlight):
         return Outcome(node, request)
-    return Outcome(node, None, effects=(Reply(request.request, message.result), CancelTimer(request.request)))
+    result = message.result
+    if request.is_put and isinstance(result, Refused):
+        # The network may have repeated the forward, and the moment may have passed when the other copy arrives.
+        result = Indefinite(f"the coordinator turned it down, unless it is asked again: {result.reason}")
+    return Outcome(node, None, effects=(Reply(request.request, result), CancelTimer(request.request)))
 
 
 # Put.

@@ -10,6 +10,7 @@ A set of versions *knows* a write if it contains it, or a version whose writer h
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from spec.clock import Dot
 from spec.maps import FSet, SetMap
@@ -37,6 +38,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     created: FSet[Created] = FSet()
     acknowledged: FSet[Dot] = FSet()
     """Puts that their coordinator has called stored."""
+    refused: FSet[RequestId] = FSet()
+    """Requests whose client was told that they had no effect and never will."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:
@@ -53,4 +56,4 @@ def record(history: History, request: RequestId, siblings: Siblings) -> History:
     if not fresh:
         return history
     created = FSet.of(Created(v, request, history.shown[request]) for v in fresh)
-    return History(history.shown, history.created | created, history.acknowledged)
+    return replace(history, created=history.created | created)

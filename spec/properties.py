@@ -177,6 +177,22 @@ def a_put_minted(state: State) -> bool:
     return len(state.history.created) > 0
 
 
+# refusal-is-final.
+
+
+def refusal_is_final(state: State) -> str | None:
+    """A put whose client was told that it had no effect was not written, and never will be."""
+    for created in state.history.created:
+        if created.request in state.history.refused:
+            return f"{created.request} was refused, and {created.version} was written for it"
+    return None
+
+
+def a_request_is_refused(state: State) -> bool:
+    """A client was told that its request was turned down."""
+    return len(state.history.refused) > 0
+
+
 # quorum-meaning.
 
 
@@ -329,6 +345,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("exact-discard", step_check=exact_discard, step_witness=a_put_leaves_a_sibling),
     Claim("only-maximal", check=only_maximal, witness=siblings_exist),
     Claim("one-dot-per-request", check=one_dot_per_request, witness=a_put_minted),
+    Claim("refusal-is-final", check=refusal_is_final, witness=a_request_is_refused),
     Claim("quorum-meaning-put", check=put_quorum, witness=an_acknowledgement_is_counted),
     Claim("quorum-meaning-get", check=get_quorum, step_witness=a_get_owes),
     Claim("context-honesty", check=context_honesty, witness=a_client_has_seen_something),

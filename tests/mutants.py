@@ -134,6 +134,14 @@ MUTANTS = (
         claim="one-dot-per-request",
     ),
     Mutant(
+        name="a refusal that the network may undo is passed on as final",
+        file="coordinate.py",
+        old="    if request.is_put and isinstance(result, Refused):\n",
+        new="    if False:\n",
+        model="refuse",
+        claim="refusal-is-final",
+    ),
+    Mutant(
         name="the context of a get omits what was superseded",
         file="siblings.py",
         old="    known = join(clock, version.context)\n",

@@ -436,7 +436,7 @@ def test_a_refusal_of_the_coordinator_reaches_the_client() -> None:
     hands.ask(hands.stranger(), request(2), put(b"2"))
     hands.deliver()
     (result,) = hands.results(request(2))
-    assert isinstance(result, Refused)
+    assert isinstance(result, Indefinite), "the network may have repeated the forward, so it is not definite"
 
 
 def test_a_forward_that_takes_too_long() -> None:
@@ -530,10 +530,9 @@ def test_a_reply_and_its_timer_go_together() -> None:
     assert step(busy, waiting, server.disk, Timeout(GET)).effects == ()
 
 
-@pytest.mark.xfail(reason="refusals for the moment's sake are not remembered, so a repeated Forward may yet be taken")
-def test_what_a_client_was_told_is_refused_never_comes_to_be() -> None:
+def test_what_may_yet_come_to_be_is_not_called_refused() -> None:
     """The network repeats a `Forward`. One copy is refused, for the siblings there are; they are reconciled; then the
-    other copy arrives."""
+    other copy arrives, and is taken: so the client must not have been told that the put was refused."""
     hands = Hands("abcd", config=small_config(limits=Limits(siblings=2)))
     stranger, coordinator = hands.stranger(), hands.owners()[0]
     for number in (1, 2):
@@ -542,8 +541,8 @@ def test_what_a_client_was_told_is_refused_never_comes_to_be() -> None:
     hands.ask(stranger, request(3), put(b"3"))
     (copy,) = (e.message for e in hands.mail)
     hands.deliver()
-    assert isinstance(hands.results(request(3))[0], Refused)
+    assert isinstance(hands.results(request(3))[0], Indefinite)
     hands.ask(coordinator, request(4), put(b"4", context_of(hands.held(coordinator))))
     hands.deliver()
     hands.send(stranger, coordinator, copy)
-    assert [v.value for v in hands.held(coordinator)] == [b"4"]
+    assert {v.value for v in hands.held(coordinator)} == {b"3", b"4"}

@@ -19,6 +19,7 @@ COUNTS = {
     "put-get-cut": (4_094, 13_726),
     "forward-duplicate": (17_051, 101_712),
     "write-all-duplicate": (3_094, 12_085),
+    "refuse": (9_328, 46_643),
 }
 QUICK = tuple(COUNTS)
 DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)

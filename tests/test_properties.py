@@ -21,7 +21,7 @@ from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
 from spec.spent import DRIVER
 from spec.state import GetInFlight
-from spec.types import Config, NodeId, RequestId, Value
+from spec.types import Config, Limits, NodeId, RequestId, Value
 from spec.world import BlindPut, Client, Faults, Look, Scenario, SeenPut, State, Task, client_id
 from tests.small import KEY, request, small_config
 
@@ -196,6 +196,14 @@ WRONG_STATES.append(
     )
 )
 
+WRONG_STATES.append(
+    (
+        "refusal-is-final",
+        replace(EMPTY, history=History(created=FSet.of([made(OLD)]), refused=FSet.of([request()]))),
+        "c#1 was refused, and a:1 after [] was written for it",
+    )
+)
+
 BOTH = version("a", 2, Counts.of({actor("a"): 1, actor("c"): 1}))
 
 WRONG_STEPS: list[tuple[str, State, State, str]] = [
@@ -261,6 +269,7 @@ RUNS = [
     world((PUT, GET), config=small_config(n=2), names="ab"),
     world((PUT,), (PUT,), (GET,), config=small_config(n=2), names="ab"),
     world((PUT,), (GET,)),
+    world((PUT,), (PUT,), config=small_config(n=2, limits=Limits(requests_in_flight=1)), names="ab"),
 ]
 
 
