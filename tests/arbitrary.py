@@ -122,7 +122,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "lose_sent": (one(s.sent),),
         "count": (one(s.acks),),
         "lose_ack": (one(s.acks),),
-        "acknowledge": rnd.choice(enough) if enough else (None,),
+        "acknowledge": rnd.choice(enough) if enough else (node, one(s.created)),
         "finish": rnd.choice(counted) if counted else (None,),
         "answer": (reading, node),
         "collect": (one(s.told),),

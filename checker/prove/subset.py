@@ -127,7 +127,7 @@ def field_type(cls: type[Struct], name: str, place: str) -> Type:
     """The type of one field."""
     if name not in fields_of(cls):
         raise OutsideSubset(place, f"{cls.__name__}.{name}", f"its fields are {', '.join(fields_of(cls))}")
-    return type_of_hint(fields_of(cls)[name], f"{place}: field {cls.__name__}.{name}")
+    return type_of_hint(fields_of(cls)[name], f"{module_path(cls.__module__).name} in {cls.__name__}.{name}")
 
 
 def holds_maps(cls: type[Struct]) -> bool:
