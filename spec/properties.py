@@ -198,11 +198,14 @@ def a_request_is_refused(state: State) -> bool:
 
 def put_quorum(state: State) -> str | None:
     """At least W owners durably hold every acknowledged put, or a version whose writer had seen it."""
+    if not state.history.acknowledged:
+        return None
+    knowing = [(name, known_by(state.history, siblings)) for name, _, siblings in replicas(state)]
+    w = state.servers.entries[0][1].node.config.w
     for dot in state.history.acknowledged:
-        knowing = [name for name, _, siblings in replicas(state) if dot in known_by(state.history, siblings)]
-        w = state.servers[state.servers.keys().items[0]].node.config.w
-        if len(knowing) < w:
-            return f"{dot} was acknowledged, W = {w}, but only {', '.join(knowing) or 'nobody'} durably knows it"
+        names = [name for name, known in knowing if dot in known]
+        if len(names) < w:
+            return f"{dot} was acknowledged, W = {w}, but only {', '.join(names) or 'nobody'} durably knows it"
     return None
 
 
