@@ -22,7 +22,8 @@ and a node knows all that it minted itself (`inv_own`): so a context, which cove
 nothing that its reader was not shown.
 
 *Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, and
-what the client who holds a reply has seen. They appear in no guard of a node, only in what is claimed.
+what the client who holds a reply has seen. No decision of a node needs them: they say what is claimed, and which
+version an action is about.
 """
 
 # ruff: noqa: ARG001  a guard takes the parameters of its action, and an action those of its guard
@@ -101,6 +102,7 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
 
     # On disk.
     disks: FMap[NodeId, Disk]
+    """Of a node that never came up: the disk that it will be given."""
     birth: Counts[NodeId]
     """Of the row's actor; 0 before its node first mints."""
     counter: Counts[NodeId]
@@ -121,7 +123,7 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     acks: FSet[Acknowledgement]
     told: FSet[Told]
 
-    # With clients, for ever.
+    # With clients.
     replies: FSet[Reply]
 
     # Ghosts.
@@ -381,6 +383,16 @@ def lose_told(s: State, t: Told) -> State:
     return replace(s, told=s.told - FSet.of([t]))
 
 
+def lose_reply_ok(s: State, p: Reply) -> bool:
+    """A client holds a reply, or is about to be given one."""
+    return p in s.replies
+
+
+def lose_reply(s: State, p: Reply) -> State:
+    """The client will never use it."""
+    return replace(s, replies=s.replies - FSet.of([p]))
+
+
 def crash_ok(s: State, n: NodeId) -> bool:
     """At any time."""
     return n in s.nodes
@@ -394,16 +406,6 @@ def crash(s: State, n: NodeId) -> State:
         gathered=SetMap.of({r: s.gathered[r] for r in s.gathered if r.reader != n}),
         heard=SetMap.of({r: s.heard[r] for r in s.heard if r.reader != n}),
     )
-
-
-def start_ok(s: State, n: NodeId, disk: Disk) -> bool:
-    """A node comes up on a new disk, whose incarnation nobody has minted under."""
-    return n in s.nodes and s.birth[n] == 0 and all(a.incarnation != disk.incarnation for a in s.minted)
-
-
-def start(s: State, n: NodeId, disk: Disk) -> State:
-    """From now on it is this disk's node."""
-    return replace(s, disks=s.disks.set(n, disk))
 
 
 def elsewhere_ok(s: State, n: NodeId) -> bool:
@@ -434,8 +436,8 @@ ACTIONS = (
     lose_pushed,
     lose_ack,
     lose_told,
+    lose_reply,
     crash,
-    start,
     elsewhere,
 )
 """Everything that may happen."""

@@ -133,7 +133,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "mend": (one(s.pushed),),
         "lose_pushed": (one(s.pushed),),
         "crash": (node,),
-        "start": (node, Disk(f"new disk {step}", births=0)),
+        "lose_reply": (one(s.replies),),
         "elsewhere": (node,),
     }
     chosen = by_action[action]

@@ -33,7 +33,9 @@ def candidates(obligation: Obligation) -> Iterator[tuple[str, ...]]:
     first = obvious(obligation)
     symbols = tuple(n for n in usable if n.startswith("stored "))
     lemmas = tuple(n for n in usable if "_lemma_" in n)
-    groups = [("library",), lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
+    if "library" in usable:
+        yield (*first, "library", *symbols, "inv_created", "inv_only_maximal", "inv_owners")
+    groups = [lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
     groups += [("supersedes",), ("same actor",), ("write quorums",), ("inv_owners", "inv_durable_acknowledgement")]
     groups += [("inv_sent",)]
     for size in range(1, 4):
