@@ -209,9 +209,11 @@ def summary(report: Report) -> str:
     """The last line of a run."""
     wrong = [line for line in report.lines if line.fails]
     parts = sum(line.parts for line in report.lines)
+    untouched = sum(line.outcome == "untouched" for line in report.lines)
     verdict = f"{len(wrong)} of {len(report.lines)} claims are NOT PROVED" if wrong else "all proved"
     return (
         f"{verdict}: {len(report.lines)} claims in {parts} parts, for any number of nodes, versions and messages; "
+        f"{untouched} are untouched by their action; "
         f"{report.seconds:.1f} s, seed {report.seed}, Z3 {report.z3}"
     )
 
