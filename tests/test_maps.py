@@ -26,8 +26,8 @@ some_maps = st.dictionaries(letters, st.integers(-3, 3))
 some_set_maps = st.dictionaries(letters, st.frozensets(st.integers(0, 3)))
 
 # Modules whose Structs travel, are stored, recorded or shown in a trace, each a value in its own right.
-MODULES = ("types", "clock", "siblings", "ring", "messages", "events", "rows", "state", "network", "history", "world")
-MODULES += ("cluster", "trace")
+VALUES = ("types", "clock", "siblings", "ring", "messages", "events", "rows", "state")
+MODULES = (*VALUES, "network", "history", "world", "cluster", "trace")
 NEVER_ENCODED = {"Advance"}  # lives for one step
 
 
