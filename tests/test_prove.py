@@ -70,12 +70,12 @@ def test_a_report_as_json() -> None:
     ]
 
 
-def test_unknown_names_are_refused_in_one_line() -> None:
-    assert run("law_of_the_land") == (
-        USAGE,
-        "nothing that is proved is called law_of_the_land; leave the names out to see all\n",
-    )
-    assert run(seeds=0)[0] == USAGE
+def test_unknown_names_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("law_of_the_land") == (USAGE, "")
+    refusal = "nothing that is proved is called law_of_the_land; leave the names out to see all\n"
+    assert capsys.readouterr().err == refusal
+    assert run(seeds=0) == (USAGE, "")
+    assert capsys.readouterr().err == "the number of seeds must be at least 1, not 0\n"
 
 
 def test_the_recorded_facts_are_of_obligations_that_exist() -> None:

@@ -8,6 +8,7 @@ counts as not proved. Controls are false statements: one that is not refuted mea
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -223,16 +224,16 @@ def prove(names: Sequence[str], seeds: int, as_json: bool, out: TextIO) -> int:
 
     A name is that of a law, an action, a claim (an invariant or lemma), or action/claim.
 
-    Writes a line per claim, or one JSON document per seed. Returns 0 if all is proved, 1 if not, 2 if a name is
-    unknown, the number of seeds is below one or the specification leaves the subset of Python that can be proved, 4 if
-    Python disagrees with a counterexample, which is a bug of the prover.
+    Writes a line per claim, or one JSON document per seed; refusals go to standard error. Returns 0 if all is proved,
+    1 if not, 2 if a name is unknown, the number of seeds is below one or the specification leaves the subset of Python
+    that can be proved, 4 if Python disagrees with a counterexample, which is a bug of the prover.
     """
     unknown = unknown_names(names)
     if unknown:
-        out.write(f"nothing that is proved is called {', '.join(unknown)}; leave the names out to see all\n")
+        sys.stderr.write(f"nothing that is proved is called {', '.join(unknown)}; leave the names out to see all\n")
         return USAGE
     if seeds < 1:
-        out.write(f"the number of seeds must be at least 1, not {seeds}\n")
+        sys.stderr.write(f"the number of seeds must be at least 1, not {seeds}\n")
         return USAGE
     worst = PROVED
     try:
@@ -245,9 +246,9 @@ def prove(names: Sequence[str], seeds: int, as_json: bool, out: TextIO) -> int:
             if any(line.fails for line in told):
                 worst = NOT_PROVED
     except OutsideSubset as problem:
-        out.write(f"{problem}\n")
+        sys.stderr.write(f"{problem}\n")
         return USAGE
     except ReplayFailed as problem:
-        out.write(f"the prover is wrong, please report this: {problem}\n")
+        sys.stderr.write(f"the prover is wrong, please report this: {problem}\n")
         return OUR_BUG
     return worst
