@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from impl.clientlog import ClientRecorder
 from impl.errors import UserError
@@ -267,17 +268,7 @@ class Client:
 
     async def faults(self, wanted: CallFaults) -> None:
         """Make the node's links as faulty as asked. Raises OperationFailed, OperationRefused if it will not."""
-        await self._ask_about(
-            CallFaults(
-                self._next_other(),
-                wanted.cut,
-                wanted.drop,
-                wanted.duplicate,
-                wanted.delay_ms,
-                wanted.crash_after_commits,
-            ),
-            Done,
-        )
+        await self._ask_about(replace(wanted, call=self._next_other()), Done)
 
     async def close(self) -> None:
         """End the session, and its log."""

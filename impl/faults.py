@@ -30,7 +30,7 @@ class Faults:
     def delays(self, target: NodeId) -> tuple[float, ...]:
         """For each copy of a message that is to be sent to this node, for how many seconds it is held back."""
         now = self._now
-        if target in now.cut or (now.drop and random.random() < now.drop):
+        if target in now.cut or target in now.mute or (now.drop and random.random() < now.drop):
             return ()
         copies = 2 if now.duplicate and random.random() < now.duplicate else 1
         return tuple(random.uniform(0, now.delay_ms) / 1000 for _ in range(copies))
@@ -38,4 +38,5 @@ class Faults:
     @property
     def active(self) -> bool:
         """Whether there is any fault."""
-        return bool(self._now.cut or self._now.drop or self._now.duplicate or self._now.delay_ms)
+        now = self._now
+        return bool(now.cut or now.mute or now.drop or now.duplicate or now.delay_ms)

@@ -120,6 +120,8 @@ class CallFaults(Struct, frozen=True, tag=True):
     call: int
     cut: tuple[NodeId, ...] = ()
     """Nodes from which nothing arrives and to which nothing is sent."""
+    mute: tuple[NodeId, ...] = ()
+    """Nodes to which nothing is sent, although what they send arrives: a cut in one direction."""
     drop: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """The share of messages to other nodes that is lost."""
     duplicate: Annotated[float, Meta(ge=0, le=1)] = 0.0
