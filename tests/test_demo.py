@@ -1,0 +1,62 @@
+"""The demonstration keeps its promises in small, and says so when one is broken."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from checker.validate import examine
+from impl import demo
+from impl.client import Client, Values
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few files and few writes."""
+    monkeypatch.setattr(demo, "FILES", 30)
+    monkeypatch.setattr(demo, "WRITES", 80)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_story_in_small(tmp_path: Path) -> None:
+    """Cut, siblings, reconciliation and kill happen, and the logs are a run of the specification."""
+    said: list[str] = []
+    logs = asyncio.run(demo.tell_story(tmp_path, said.append))
+    told = "\n".join(said)
+    assert "all SHA-256 equal" in told
+    assert "finds 2 siblings" in told
+    assert "reconciles them" in told
+    assert "was killed with SIGKILL" in told
+    report = examine(logs)
+    assert report.problem is None
+    assert (report.nodes, report.restarts) == (5, 1)
+    assert report.requests >= 30 * 2 + 80
+
+
+@pytest.mark.usefixtures("small")
+def test_a_broken_promise_ends_the_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that gives back something else than was stored is found out."""
+    real = Client.get
+
+    async def forgetful(self: Client, key: bytes) -> Values:
+        found = await real(self, key)
+        return Values(found.siblings - found.siblings, found.context)
+
+    monkeypatch.setattr(Client, "get", forgetful)
+    with pytest.raises(demo.Broken, match="did not come back as it was stored"):
+        asyncio.run(demo.tell_story(tmp_path, lambda _: None))
+
+
+def test_a_command_that_does_not_end_as_promised() -> None:
+    """Its output is shown."""
+    with pytest.raises(demo.Broken, match="weak"):
+        demo.ringspec(["check", "weak", "--no-progress"], 0)
+
+
+def test_there_are_a_few_hundred_real_files() -> None:
+    """The three packages that it names come first, and whole."""
+    files = demo.source_files()
+    assert len(files) == demo.FILES >= 200
+    assert all(any(path.startswith(f"{name}/") for path in files) for name in demo.PACKAGES)
