@@ -67,6 +67,46 @@ async def side_by_side(jobs: Iterable[Coroutine[None, None, None]]) -> None:
         raise failed.exceptions[0] from None
 
 
+def play(directory: Path | None, say: Say) -> int:
+    """Do it all, telling it as it goes; the exit status. Raises UserError when a promise was broken."""
+    began = time.perf_counter()
+
+    def told(line: str) -> None:
+        say(f"{time.perf_counter() - began:5.1f} s  {line}")
+
+    with tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory)) as place:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        say("RUN      real nodes, sockets and disks")
+        logs = asyncio.run(tell_story(Path(place), told))
+        say("VALIDATE the nodes' and the clients' logs against the specification that they ran")
+        commands = {
+            "validate": (["validate", str(logs)], 0),
+            "check": (["check", EXPLORED, "--max-states", str(STATES), "--no-progress"], 3),
+            "prove": (["prove"], 0),
+        }
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            jobs = {name: pool.submit(ringspec, *command) for name, command in commands.items()}
+            told(first_lines(jobs["validate"].result(), 2))
+            say("EXPLORE  the same specification, every interleaving and a crash at any moment")
+            told(first_lines(jobs["check"].result(), 2))
+            say("PROVE    the same specification, for any number of nodes, versions and messages")
+            told(jobs["prove"].result().splitlines()[-1])
+    told("everything is as promised")
+    return 0
+
+
+def ringspec(arguments: list[str], status: int) -> str:
+    """What a command of ours prints. Raises Broken if it does not end as promised."""
+    done = subprocess.run([sys.executable, "-m", "impl.cli", *arguments], capture_output=True, text=True, check=False)
+    expect(done.returncode == status, f"ringspec {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def first_lines(text: str, count: int) -> str:
+    """The first lines of a report, on one."""
+    return "; ".join(line.strip() for line in text.splitlines()[:count])
+
+
 async def tell_story(directory: Path, say: Say) -> Path:
     """Run the cluster through its day; the directory of its logs. Raises Broken, or what a client raises."""
     cluster = open_cluster(directory / "cluster", NODES, CONFIG, record=True, faults=True)
