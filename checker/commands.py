@@ -63,10 +63,19 @@ def check(
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--step", is_flag=True, help="Go step by step, forwards and back.")
-def replay(trace: Path, step: bool) -> None:
-    """Take the path of an ITF TRACE again on the model that it names."""
-    from checker.replay import replay
+@click.option("--key", metavar="KEY", help="Of a recorded run: only what concerns this key.")
+@click.option("--live", is_flag=True, help="Of a recorded run: logs of nodes may end without being closed.")
+def replay(trace: Path, step: bool, key: str | None, live: bool) -> None:
+    """Take a TRACE again: the path of an ITF file on its model, or the steps of a recorded run, a directory of logs."""
+    import os
 
+    from checker.playback import play_back
+    from checker.replay import replay
+    from spec.types import Key
+
+    if trace.is_dir():
+        only = None if key is None else Key(os.fsencode(key))
+        raise SystemExit(play_back(trace, key=only, step=step, live=live))
     raise SystemExit(replay(models(), trace, step=step))
 
 

@@ -7,7 +7,7 @@ first place where machine and trace part is told as what was recorded against wh
 says that a property fails at its end, it has to fail there now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -143,23 +143,28 @@ def failing(machine: AnyMachine, name: str, path: tuple[Step[object, object], ..
 
 
 def walk_through(machine: AnyMachine, path: tuple[Step[object, object], ...], streams: Streams) -> None:
-    """Tell one step at a time, forwards and back, as the reader asks; ends at the end of input or at `q`."""
+    """Tell one step of a path at a time, as the reader asks."""
+    browse([tell_step(machine, path, index) for index in range(len(path))], streams)
+
+
+def browse(told: Sequence[str], streams: Streams) -> None:
+    """Show one at a time, forwards and back, as the reader asks; ends at the end of input or at `q`."""
     index = 0
-    while path:
-        print(tell_step(machine, path, index), file=streams.stdout)
+    while told:
+        print(told[index], file=streams.stdout)
         while True:
-            print(f"[{index}/{len(path) - 1}] Enter on, b back, a number to go there, q quit: ",
+            print(f"[{index}/{len(told) - 1}] Enter on, b back, a number to go there, q quit: ",
                   end="", file=streams.stdout, flush=True)  # fmt: skip
             line = streams.stdin.readline()
             answer = line.strip()
-            if not line or answer == "q" or (answer == "" and index == len(path) - 1):
+            if not line or answer == "q" or (answer == "" and index == len(told) - 1):
                 print(file=streams.stdout)
                 return
             target = index + 1 if answer == "" else index - 1 if answer == "b" else _number(answer)
-            if 0 <= target < len(path):
+            if 0 <= target < len(told):
                 index = target
                 break
-            print(f"there is no such step: they go from 0 to {len(path) - 1}", file=streams.stdout)
+            print(f"there is no such step: they go from 0 to {len(told) - 1}", file=streams.stdout)
 
 
 def _number(answer: str) -> int:
