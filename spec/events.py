@@ -108,10 +108,7 @@ Effect: TypeAlias = Send | Reply | SetTimer | CancelTimer
 
 def request_of(event: Event) -> RequestId | None:
     """Which request in flight the driver must hand to the step along with this event."""
-    if isinstance(event, Invoke | Timeout):
-        return event.request
     if isinstance(event, Deliver):
         message = event.message
-        if isinstance(message, Written | Answer | Forward | Forwarded):
-            return message.request
-    return None
+        return message.request if isinstance(message, (Written, Answer, Forward, Forwarded)) else None
+    return None if isinstance(event, Start) else event.request

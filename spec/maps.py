@@ -47,7 +47,10 @@ class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_l
     @classmethod
     def of(cls, elements: Iterable[T]) -> FSet[T]:
         """The set of these elements, in any order and with repetitions."""
-        return FSet(tuple(sorted(dict.fromkeys(elements))))  # in order of arrival, which is often nearly sorted
+        items = tuple(elements)
+        if len(items) > 1:
+            items = tuple(sorted(dict.fromkeys(items)))  # in order of arrival, which is often nearly sorted
+        return FSet(items)
 
     def __contains__(self, element: T) -> bool:
         return element in self.items

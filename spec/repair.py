@@ -49,7 +49,8 @@ def repaired(node: Node, request: Request | None, storage: Storage, message: Rep
 
 def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
     """Everything that the owners who answered know."""
-    return reduce(merge, (siblings for _, siblings in answers.items()), NO_VERSIONS)
+    different = dict.fromkeys(siblings for _, siblings in answers.items())  # who says the same adds nothing
+    return reduce(merge, different) if different else NO_VERSIONS
 
 
 def repair_stale(
@@ -57,6 +58,8 @@ def repair_stale(
 ) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
     """Send the merged set to whoever answered less, and from then on take it to hold that set."""
     stale = tuple(owner for owner, siblings in request.answers.items() if siblings != merged)
+    if not stale:
+        return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()
     sends = tuple(Send(owner, Repair(request.key, merged)) for owner in stale if owner != node.name)
     level = FMap(tuple((owner, merged) for owner in request.answers))

@@ -13,6 +13,7 @@ everywhere. Positions are 16 bytes, compared as bytes: msgpack has no 128-bit in
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 from hashlib import md5
 
 from msgspec import Struct
@@ -51,6 +52,7 @@ def position_of(text: bytes) -> bytes:
     return md5(text, usedforsecurity=False).digest()
 
 
+@lru_cache(maxsize=4096)  # a request asks several times
 def partition_of(key: Key, partitions: int) -> int:
     """The partition, 0 to partitions - 1, that a key belongs to."""
     return int.from_bytes(position_of(key)) * partitions // POSITIONS
