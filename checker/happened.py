@@ -5,7 +5,7 @@ Within one log the lines are in order. Between logs there are four kinds of caus
 * a message is received after the step that sent it: the stamp of a `Deliver` must name a `Send` of that very message to
   this very node. The network may lose, delay and reorder messages, and may repeat them: a repetition is counted, and
   is no violation, for the specification's network may do the same;
-* a node is asked after the client said that it asks;
+* a node is asked after the client said that it asks (a put that it may ask again: after it first did);
 * a client is told after a node replied;
 * what happens at one client later than at another, by the machine's clock, happened after it.
 
@@ -110,11 +110,13 @@ def sent_at(sender: NodeRecord, node: NodeRecord, index: int, stamp: Stamp) -> i
 
 
 class Asked(NamedTuple):
-    """A call in a client's log."""
+    """A call in a client's log: the first time that it was made."""
 
     at: At
     call: Invoked
     place: Place
+    times: int
+    """How often it was made."""
 
 
 def match_clients(logs: Logs, causes: Causes) -> int:
@@ -127,10 +129,11 @@ def match_clients(logs: Logs, causes: Causes) -> int:
     for number, client in enumerate(logs.clients):
         for index, entry in enumerate(client.entries):
             if isinstance(entry, Invoked):
-                at = At(len(logs.nodes) + number, index)
-                asked[entry.request] = Asked(at, entry, client.place(index))
+                at, before = At(len(logs.nodes) + number, index), asked.get(entry.request)
+                first = Asked(at, entry, client.place(index), 0) if before is None else before
+                asked[entry.request] = first._replace(times=first.times + 1)
                 contacted(logs, entry, client.place(index))
-    invoked: dict[RequestId, Place] = {}
+    invoked: dict[RequestId, list[Place]] = defaultdict(list)
     replies: dict[RequestId, list[tuple[At, Result]]] = defaultdict(list)
     strangers = 0
     for log, node in enumerate(logs.nodes):
@@ -144,7 +147,7 @@ def match_clients(logs: Logs, causes: Causes) -> int:
                 strangers += 1
                 continue
             call = fit_call(node, index, step.event, asked, invoked)
-            invoked[step.event.request] = node.place(index)
+            invoked[step.event.request].append(node.place(index))
             causes.setdefault(At(log, index), []).append(call.at)
     for number, client in enumerate(logs.clients):
         for index, entry in enumerate(client.entries):
@@ -164,16 +167,17 @@ def contacted(logs: Logs, call: Invoked, place: Place) -> None:
 
 
 def fit_call(
-    node: NodeRecord, index: int, event: Invoke, asked: dict[RequestId, Asked], invoked: dict[RequestId, Place]
+    node: NodeRecord, index: int, event: Invoke, asked: dict[RequestId, Asked], invoked: dict[RequestId, list[Place]]
 ) -> Asked:
     """The call in a client's log that a node was asked by. Raises Invalid."""
     place, request = node.place(index), event.request
     if request not in asked:
         told = f"node {node.name} was asked {request}; the log of its client has no such call"
         raise Invalid("client", [place], told)
-    call = asked[request]
-    if request in invoked:
-        raise Invalid("client", [place, invoked[request], call.place], f"{request} was asked once, and arrived twice")
+    call, before = asked[request], invoked.get(request, [])
+    if len(before) >= call.times:
+        times = "once, and arrived twice" if call.times == 1 else f"{call.times} times, and arrived oftener"
+        raise Invalid("client", [place, *before, call.place], f"{request} was asked {times}")
     if call.call.node != node.name:
         told = f"{request} arrived at node {node.name}; its client asked node {call.call.node}"
         raise Invalid("client", [place, call.place], told)
@@ -189,7 +193,7 @@ def fit_answer(
     answer: Returned,
     place: Place,
     call: Asked,
-    invoked: dict[RequestId, Place],
+    invoked: dict[RequestId, list[Place]],
     replies: Sequence[tuple[At, Result]],
 ) -> At | None:
     """The step that gave a client its answer; None for one that turned the request away at the door. Raises Invalid."""
@@ -202,7 +206,7 @@ def fit_answer(
         there = [logs.nodes[at.log].place(at.entry) for at, _ in replies]
         given = [cut(f"node {logs.nodes[at.log].name} replied {show(result)}") for at, result in replies]
         told = f"{answer.request} was answered {observed}; its node did not say so"
-        raise Invalid("client", [place, *(there or [invoked[answer.request]])], told, given)
+        raise Invalid("client", [place, *(there or invoked[answer.request])], told, given)
     if isinstance(answer.result, Failed | Refused) or not node.whole:
         return None
     told = f"{answer.request} was answered {cut(show(answer.result))}; node {node.name} was never asked"

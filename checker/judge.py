@@ -165,6 +165,8 @@ class Judge:
             client = Client(seen=seen)
         history = History(SetMap(), FSet(), view.frontier)
         state = State(view.servers, (client,), Network(), Faults(), history)
+        if event.request in view.asking:
+            view.again.add(event.request)
         asked = ask(state, Ask(0, node, event.request, operation))
         view.asking[event.request] = asked.clients[0]
         view.shown[event.request] = asked.history.shown[event.request]
@@ -231,7 +233,7 @@ class Judge:
         told = after.clients[0]
         change.told = (*change.told, (asking, told))
         change.kinds.add(TOLD)
-        if after.history.refused:
+        if after.history.refused and request not in view.again:  # who asks again takes no refusal for final
             change.refused = FSet((request,))
             view.refused.add(request)
         if isinstance(result, Found):

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from spec.events import Start
+from spec.messages import Put
 from spec.ring import Ring, build_ring
 from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, Line, NodeLog, Returned, Step, link_encoded
 from spec.types import ClientId, Config, NodeId, RequestId
@@ -245,10 +246,10 @@ def check_head(file: str, head: NodeLog, epoch: int) -> None:
 def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRecord:
     """A client's log: calls numbered from 1 without a gap, each answered at most once and after it was made.
 
-    Raises Invalid.
+    A put may be asked again, of the same node, for as long as it has no answer. Raises Invalid.
     """
     calls: list[Invoked | Returned] = []
-    made: dict[RequestId, Place] = {}
+    made: dict[RequestId, int] = {}
     answered: dict[RequestId, Place] = {}
     for index, entry in enumerate(entries):
         place = Place(file, index + 1 + HEAD_LINES)
@@ -261,11 +262,15 @@ def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRec
             raise Invalid("log", [place, Place(file, 1)], told)
         if calls and entry.at_ns < calls[-1].at_ns:
             raise Invalid("order", [place], "time goes backwards: this happened before what the line before tells")
-        if isinstance(entry, Invoked):
+        if isinstance(entry, Invoked) and request in made:
+            check_repeated(entry, place, first=calls[made[request]], there=Place(file, made[request] + 1 + HEAD_LINES))
+            if request in answered:
+                raise Invalid("client", [place, answered[request]], f"{request} is asked again, after its answer")
+        elif isinstance(entry, Invoked):
             if request.operation != len(made) + 1:
                 told = f"this is call {request.operation}; call {len(made) + 1} comes next"
                 raise Invalid("order", [place], told)
-            made[request] = place
+            made[request] = index
         elif request not in made:
             raise Invalid("client", [place], f"an answer to {request}, which was not asked")
         elif request in answered:
@@ -274,6 +279,14 @@ def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRec
             answered[request] = place
         calls.append(entry)
     return ClientRecord(file, head, tuple(calls))
+
+
+def check_repeated(again: Invoked, place: Place, first: Invoked | Returned, there: Place) -> None:
+    """A put that may have happened is asked again as it was: the node knows it by its name. Raises Invalid."""
+    if not isinstance(again.operation, Put):
+        raise Invalid("client", [place, there], f"{again.request} is asked again; a get takes a new number")
+    if not isinstance(first, Invoked) or (first.node, first.operation) != (again.node, again.operation):
+        raise Invalid("client", [place, there], f"{again.request} is asked again, of another node or as another put")
 
 
 def belong_together(directory: Path, nodes: list[NodeRecord], clients: list[ClientRecord]) -> Logs:

@@ -37,6 +37,8 @@ class View:
         """Acknowledged writes that no writer of another acknowledged one has been shown."""
         self.refused: set[RequestId] = set()
         """Requests whose client was told that they had no effect."""
+        self.again: set[RequestId] = set()
+        """Requests that were asked more than once, because they may have happened."""
         self.shown: dict[RequestId, FSet[Dot]] = {}
         self.contexts: dict[Clock, FSet[Dot]] = {}
         """What those were shown who were given a context."""

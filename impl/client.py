@@ -1,280 +1,273 @@
-"""A client of the store.
+"""A client of the store, for asyncio; `impl.blocking` has the same for everybody else.
 
     async with await connect(["127.0.0.1:7401", "127.0.0.1:7402"]) as store:
         found = await store.get(b"cart")
         await store.put(b"cart", b"one apple", found.context)
+        await store.update(b"cart", lambda values: b"\\n".join(sorted({*values, b"a pear"})))
 
-Any node serves any key. A client keeps one connection, to the first of its nodes that it can reach, and numbers its
-calls on it, so that many may be under way. When the connection is lost the next call looks for a node again.
+Any node serves any key; which one is asked is a matter of routing (`impl.routing`). Calls are pipelined on each
+connection. What may become of a call is in the types (`impl.outcomes`).
 
-What may become of a call is in the types. A result is success. `OperationFailed` and `OperationRefused` are definite: a
-put that raises them had no effect and never will. `MayHaveHappened` is what remains: the put may have been written, or
-may yet be, because a node said so or because the connection was lost before anybody could say.
+Every call has a deadline and, before it, so many attempts. A *get* that failed is asked again as a new request, of
+another node if there is one. A *put* that may have happened is asked again as the same request at the same node, for
+only that node knows whether it has given the request its dot; so it is not written twice (`spec.coordinate`). Once an
+attempt may have happened, no later refusal makes the put undone: only success settles it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from impl.clientlog import ClientRecorder
-from impl.errors import UserError
-from impl.transport import HELLO_SECONDS, Address, Frames, parse_address, reason_of
-from impl.wire import (
-    PROTOCOL,
-    ROOM_FOR_ANSWER_BYTES,
-    Call,
-    CallFaults,
-    CallGet,
-    CallPut,
-    CallStatus,
-    ClientHello,
-    Done,
-    FoundHere,
-    Status,
-    Told,
-    Turned,
-    Welcome,
-    answer_decoder,
-    decode,
-    reply_decoder,
+from impl.connection import Connection, Lost
+from impl.outcomes import (
+    Attempt,
+    Gets,
+    MayHaveHappened,
+    OperationFailed,
+    OperationRefused,
+    Puts,
+    StoreError,
+    Unreachable,
+    Unsettled,
+    Values,
+    settled,
 )
+from impl.reconcile import Reconcile, reconciling
+from impl.routing import Routes
+from impl.transport import Address, parse_address
+from impl.wire import CallFaults, CallGet, CallPut, CallStatus, Done, FoundHere, Status
 from spec.clock import NOTHING
-from spec.messages import Failed, Found, Get, Indefinite, Put, Refused, Stored
-from spec.siblings import Siblings
+from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
 from spec.token import TokenError, peek
-from spec.types import ClientId, Key, NodeId, RequestId, Value
+from spec.types import ClientId, Key, RequestId, Value
 
-CALL_SECONDS = 15.0
-"""How long a client waits for a reply; nodes give up sooner and say so."""
+__all__ = [
+    "ATTEMPTS",
+    "Client",
+    "Gets",
+    "MayHaveHappened",
+    "OperationFailed",
+    "OperationRefused",
+    "Puts",
+    "Routing",
+    "StoreError",
+    "Unreachable",
+    "Unsettled",
+    "Values",
+    "connect",
+]
 
+TIMEOUT_SECONDS = 10.0
+"""How long a call may take, all attempts together, unless it says otherwise."""
+
+ATTEMPTS = 3
+PAUSE_SECONDS = (0.02, 1.0)
+"""The first and the longest pause between attempts; each lasts some random part of twice the one before."""
+
+MANY_AT_ONCE = 256
+"""Calls of one `get_many` or `put_many` that are under way together."""
+
+Routing: TypeAlias = Literal["any", "ring"]
 T = TypeVar("T")
 
 
-class StoreError(UserError):
-    """A call did not succeed; one line says why."""
+class Patience:
+    """How long one call goes on."""
 
-
-class OperationFailed(StoreError):
-    """Definite: the operation had no effect and never will. For a get: too few nodes answered in time."""
-
-
-class OperationRefused(OperationFailed):
-    """Definite: the operation was turned down before anything changed, and would be again."""
-
-
-class Unreachable(OperationFailed):
-    """Definite: no node could be asked."""
-
-
-class MayHaveHappened(StoreError):
-    """The put may have been written, or may yet be."""
-
-
-class Values(Struct, frozen=True):
-    """What a get found."""
-
-    siblings: Siblings
-    """The versions of the key that nobody has reconciled; usually one, none where nothing was ever put."""
-    context: str
-    """Put with this context supersedes exactly these versions."""
+    def __init__(self, timeout: float, attempts: int) -> None:
+        """`timeout` is in seconds."""
+        self.timeout, self.attempts = timeout, attempts
+        self._until = time.monotonic() + timeout
+        self._pause = PAUSE_SECONDS[0]
 
     @property
-    def values(self) -> tuple[Value, ...]:
-        """The values of the siblings, in their order."""
-        return tuple(version.value for version in self.siblings)
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._until - time.monotonic())
+
+    def spend(self) -> bool:
+        """An attempt is over; whether there may be another."""
+        self.attempts -= 1
+        return self.attempts > 0 and self.left > 0
+
+    async def pause(self) -> None:
+        """Wait a little, longer each time."""
+        await asyncio.sleep(min(self.left, self._pause * random.uniform(0.5, 1.0)))
+        self._pause = min(2 * self._pause, PAUSE_SECONDS[1])
 
 
-class Lost(Exception):
-    """The connection ended before the reply came."""
+class Asked:
+    """A put, and what is known of it so far."""
 
-
-class Connection:
-    """One conversation with one node."""
-
-    def __init__(self, frames: Frames) -> None:
-        """Over frames that are about to be opened."""
-        self.node = NodeId("")
-        self.turned = ""
-        """What the node said when it turned this client away."""
-        self._frames = frames
-        self._calls: dict[int, asyncio.Future[Told]] = {}
-        self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        frames.on_frame, frames.on_lost, frames.on_refused = self._answered, self._lost, self._misunderstood
-
-    @property
-    def open(self) -> bool:
-        """Whether calls can still be made."""
-        return self._frames.open
-
-    async def greet(self, client: ClientId) -> None:
-        """Introduce the client. Raises Lost if the node will not have it."""
-        self._frames.send(ClientHello(PROTOCOL, client))
-        await self._welcome
-
-    async def ask(self, call: Call) -> Told:
-        """Make a call and wait for its reply. Raises Lost if the connection ends before, TimeoutError."""
-        if not self._frames.open:
-            raise Lost
-        reply: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        self._calls[call.call] = reply
-        self._frames.send(call)
-        try:
-            return await asyncio.wait_for(reply, CALL_SECONDS)
-        finally:
-            self._calls.pop(call.call, None)
-
-    def close(self) -> None:
-        """End the conversation; open calls are lost."""
-        self._frames.close()
-
-    def _answered(self, frame: memoryview) -> None:
-        answer = decode(answer_decoder, frame)
-        if isinstance(answer, Turned):
-            self._misunderstood(answer.reason)
-            self._frames.close()
-            return
-        assert isinstance(answer, Welcome)
-        self.node = answer.node
-        self._frames.limit = answer.frame_bytes + ROOM_FOR_ANSWER_BYTES
-        self._frames.on_frame = self._replied
-        self._welcome.set_result(None)
-
-    def _replied(self, frame: memoryview) -> None:
-        reply = decode(reply_decoder, frame)
-        if isinstance(reply.told, Turned):
-            self._misunderstood(reply.told.reason)
-            self._frames.close()
-            return
-        future = self._calls.pop(reply.call, None)
-        if future is not None and not future.done():
-            future.set_result(reply.told)
-
-    def _misunderstood(self, reason: str) -> None:
-        self.turned = reason
-
-    def _lost(self) -> None:
-        calls, self._calls = self._calls, {}
-        lose(self._welcome)
-        for reply in calls.values():
-            lose(reply)
-
-
-def lose(future: asyncio.Future[T]) -> None:
-    """Whoever waits is told that nothing will come; nobody may be waiting any more."""
-    if not future.done():
-        future.set_exception(Lost())
-        future.exception()
-
-
-async def open_connection(address: Address, client: ClientId) -> Connection:
-    """Talk to the node at an address. Raises Unreachable."""
-    frames = Frames(ROOM_FOR_ANSWER_BYTES)
-    connection = Connection(frames)
-    try:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(HELLO_SECONDS):
-            await loop.create_connection(lambda: frames, *address)
-            await connection.greet(client)
-    except Lost:
-        raise Unreachable(
-            f"node at {address} turned the client away: {connection.turned or 'no reason given'}"
-        ) from None
-    except TimeoutError:
-        frames.close()
-        raise Unreachable(f"node at {address} does not answer") from None
-    except OSError as error:
-        raise Unreachable(f"no node at {address}: {reason_of(error)}") from None
-    return connection
+    def __init__(self, put: Put, context: str | None) -> None:
+        """Nobody has been asked yet; `context` is the token that the put's clock came in."""
+        self.put, self.context = put, context
+        self.request: RequestId | None = None
+        """Its name, from the first attempt on."""
+        self.doubt: MayHaveHappened | None = None
+        self.told: Indefinite | None = None
+        """What the latest node to be asked said, if it said that it does not know."""
 
 
 class Client:
     """A session with the store; use `connect`. Safe for many tasks of one event loop."""
 
-    def __init__(self, nodes: Sequence[Address], log: Path | None = None) -> None:
-        """Nodes in the order in which they are tried; `log` is a new file for the client's log."""
+    def __init__(
+        self,
+        nodes: Sequence[Address],
+        log: Path | None = None,
+        *,
+        routing: Routing = "any",
+        timeout: float = TIMEOUT_SECONDS,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Nodes in the order in which they are tried; `log` is a new file for the client's log.
+
+        `timeout` in seconds and `attempts` are those of each call; with one attempt nothing is ever asked again.
+        """
         self.name = ClientId(secrets.token_hex(8))
-        self._nodes = tuple(nodes)
-        self._operations = self._others = 0
-        self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
+        self.timeout, self.attempts = timeout, attempts
+        self._routes = Routes(self.name, nodes, by_ring=routing == "ring")
+        self._operations = 0
         self._recorder = ClientRecorder(log, self.name) if log is not None else None
 
-    async def get(self, key: bytes) -> Values:
-        """What the store holds of a key. Raises OperationFailed if not enough nodes could be asked."""
-        connection = await self._connected()
-        self._operations += 1
-        call = CallGet(self._operations, Key(key))
-        request = RequestId(self.name, call.call)
-        if self._recorder:
-            self._recorder.invoked(request, connection.node, Get(call.key))
-        try:
-            told = await connection.ask(call)
-        except Lost:
-            raise OperationFailed(lost(connection)) from None
-        except TimeoutError:
-            raise OperationFailed(f"node {connection.node} did not answer in time") from None
-        match told:
-            case FoundHere():
-                if self._recorder:
-                    self._recorder.returned(request, Found(told.siblings, peek(told.context)))
-                return Values(told.siblings, told.context)
-            case Failed() | Refused():
-                raise self._unhappy(request, told)
-            case _:
-                raise OperationFailed(f"node {connection.node} answered a get with {type(told).__name__}")
+    async def open(self) -> None:
+        """Talk to a node, and for ring-aware routing learn of the others. Raises Unreachable if none answers."""
+        await self._routes.open()
 
-    async def put(self, key: bytes, value: bytes, context: str | None = None) -> Stored:
+    # One key.
+
+    async def get(self, key: bytes, *, timeout: float | None = None) -> Values:
+        """What the store holds of a key. Raises OperationFailed if not enough nodes answered in time."""
+        patience, tried = self._patience(timeout), set[Address]()
+        while True:
+            connection = await self._in_time(patience, self._routes.to_key(Key(key), tried))
+            try:
+                async with asyncio.timeout(patience.left / patience.attempts):
+                    return await self._get_once(connection, Get(Key(key)))
+            except TimeoutError:
+                failed = OperationFailed(f"node {connection.node} did not answer in time")
+            except OperationRefused:
+                raise
+            except OperationFailed as error:
+                failed = error
+            tried.add(connection.address)
+            if not patience.spend():
+                raise failed
+            await patience.pause()
+
+    async def put(
+        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+    ) -> Stored:
         """Write a value over everything that the context covers; without one, beside whatever there is.
 
-        Raises OperationFailed or OperationRefused if it has not happened, MayHaveHappened if nobody knows.
+        Raises OperationFailed or OperationRefused if it has not happened and never will, MayHaveHappened if nobody
+        knows.
         """
+        patience = self._patience(timeout)
         try:
-            clock = NOTHING if context is None else peek(context)
+            asked = Asked(Put(Key(key), Value(value), NOTHING if context is None else peek(context)), context)
         except TokenError as error:
             raise OperationRefused(str(error)) from None
-        connection = await self._connected()
-        self._operations += 1
-        call = CallPut(self._operations, Key(key), Value(value), context)
-        request = RequestId(self.name, call.call)
-        if self._recorder:
-            self._recorder.invoked(request, connection.node, Put(call.key, call.value, clock))
-        try:
-            told = await connection.ask(call)
-        except Lost:
-            raise MayHaveHappened(lost(connection)) from None
-        except TimeoutError:
-            raise MayHaveHappened(f"node {connection.node} did not answer in time") from None
-        match told:
-            case Stored():
-                if self._recorder:
-                    self._recorder.returned(request, told)
-                return told
-            case Failed() | Refused() | Indefinite():
-                raise self._unhappy(request, told)
-            case _:
-                raise MayHaveHappened(f"node {connection.node} answered a put with {type(told).__name__}")
+        connection = await self._in_time(patience, self._routes.to_key(asked.put.key))
+        while True:
+            outcome = settled(asked.doubt, await self._put_once(connection, asked, patience))
+            if isinstance(outcome, Stored):
+                if outcome.dot.actor.node != connection.node:
+                    self._routes.doubt()  # it was forwarded: the ring is another than we think
+                return outcome
+            if asked.request is None and patience.spend():  # it never left
+                connection = await self._in_time(patience, self._routes.to_key(asked.put.key))
+                continue
+            if isinstance(outcome, OperationFailed):
+                self._routes.doubt()
+                raise outcome
+            asked.doubt = outcome
+            again = await self._again(connection, patience) if patience.spend() else None
+            if again is None:
+                self._log_returned(asked.request, asked.told)
+                raise outcome
+            connection = again
+
+    async def update(self, key: bytes, function: Reconcile, *, rounds: int = 8, timeout: float | None = None) -> Values:
+        """Get, let the function make one value of all there are, put it with the context; again on new siblings.
+
+        The function is given the values of all siblings (none, where nothing is stored) and returns one, or None to
+        leave them. It may be given what it made before, beside what others wrote: it must be such that this does no
+        harm (a union, a maximum; no increment). `timeout` is that of each get and put.
+
+        Returns what the last get found. Raises what `get` and `put` raise; Unsettled if there still are siblings
+        after so many rounds.
+        """
+        steps = reconciling(function, rounds)
+        change = next(steps)
+        while True:
+            if change is not None:
+                await self.put(key, change.value, change.context, timeout=timeout)
+            try:
+                change = steps.send(await self.get(key, timeout=timeout))
+            except StopIteration as end:
+                found: Values = end.value
+                return found
+
+    # Many keys.
+
+    async def get_many(self, keys: Iterable[bytes], *, timeout: float | None = None) -> Gets:
+        """Get many keys at once: what was found, and what failed, key by key."""
+        found: dict[bytes, Values] = {}
+        failed: dict[bytes, OperationFailed] = {}
+
+        async def get(key: bytes) -> None:
+            try:
+                found[key] = await self.get(key, timeout=timeout)
+            except OperationFailed as error:
+                failed[key] = error
+
+        await many(get(key) for key in dict.fromkeys(keys))
+        return Gets(found, failed)
+
+    async def put_many(self, values: Mapping[bytes, bytes], *, timeout: float | None = None) -> Puts:
+        """Put many keys at once, without a context: what is stored, what is not, and what nobody knows."""
+        stored: dict[bytes, Stored] = {}
+        failed: dict[bytes, OperationFailed] = {}
+        unknown: dict[bytes, MayHaveHappened] = {}
+
+        async def put(key: bytes, value: bytes) -> None:
+            try:
+                stored[key] = await self.put(key, value, timeout=timeout)
+            except OperationFailed as error:
+                failed[key] = error
+            except MayHaveHappened as doubt:
+                unknown[key] = doubt
+
+        await many(put(key, value) for key, value in values.items())
+        return Puts(stored, failed, unknown)
+
+    # Nodes.
 
     async def status(self) -> Status:
         """How the node is that this client talks to. Raises OperationFailed."""
-        return await self._ask_about(CallStatus(self._next_other()), Status)
+        connection = await self._in_time(self._patience(None), self._routes.to_any())
+        return await self._ask_aside(connection, CallStatus(connection.aside()), Status)
 
     async def faults(self, wanted: CallFaults) -> None:
         """Make the node's links as faulty as asked. Raises OperationFailed, OperationRefused if it will not."""
-        await self._ask_about(replace(wanted, call=self._next_other()), Done)
+        connection = await self._in_time(self._patience(None), self._routes.to_any())
+        await self._ask_aside(connection, replace(wanted, call=connection.aside()), Done)
 
     async def close(self) -> None:
         """End the session, and its log."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._routes.close()
         if self._recorder:
             self._recorder.close()
 
@@ -286,59 +279,133 @@ class Client:
     ) -> None:
         await self.close()
 
-    async def _ask_about(self, call: CallStatus | CallFaults, answer: type[T]) -> T:
-        connection = await self._connected()
+    # How.
+
+    async def _get_once(self, connection: Connection, get: Get) -> Values:
+        """One attempt at a get, as a request of its own. Raises OperationFailed."""
+        async with connection.turn():
+            request = self._next_request(connection, get)
+            try:
+                told = await connection.ask(CallGet(request.operation, get.key))
+            except Lost:
+                raise OperationFailed(connection.why_lost()) from None
+        match told:
+            case FoundHere():
+                self._log_returned(request, Found(told.siblings, peek(told.context)))
+                return Values(told.siblings, told.context)
+            case Failed() | Refused():
+                self._log_returned(request, told)
+                raise (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
+            case _:
+                raise OperationFailed(f"node {connection.node} answered a get with {type(told).__name__}")
+
+    async def _put_once(self, connection: Connection, asked: Asked, patience: Patience) -> Attempt:
+        """One attempt at a put, always as the same request."""
+        asked.told = None
         try:
-            told = await connection.ask(call)
+            async with asyncio.timeout(patience.left), connection.turn():
+                if not connection.open and asked.request is None:
+                    return OperationFailed(connection.why_lost())
+                asked.request = self._next_request(connection, asked.put, asked.request)
+                call = CallPut(asked.request.operation, asked.put.key, asked.put.value, asked.context)
+                told = await connection.ask(call)
+        except Lost:
+            return MayHaveHappened(connection.why_lost())
+        except TimeoutError:
+            problem = f"node {connection.node} did not answer in time"
+            return OperationFailed(problem) if asked.request is None else MayHaveHappened(problem)
+        match told:
+            case Stored():
+                self._log_returned(asked.request, told)
+                return told
+            case Failed() | Refused():
+                if asked.doubt is None:
+                    self._log_returned(asked.request, told)
+                return (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
+            case Indefinite():
+                asked.told = told
+                return MayHaveHappened(told.reason)
+            case _:
+                return MayHaveHappened(f"node {connection.node} answered a put with {type(told).__name__}")
+
+    async def _again(self, connection: Connection, patience: Patience) -> Connection | None:
+        """The same node again, as soon as it can be reached; None if it could not be in time."""
+        while patience.left:
+            await patience.pause()
+            try:
+                return await self._in_time(patience, self._routes.to(connection.address, connection.node))
+            except OperationFailed:
+                continue
+        return None
+
+    async def _ask_aside(self, connection: Connection, call: CallStatus | CallFaults, answer: type[T]) -> T:
+        try:
+            async with asyncio.timeout(self.timeout):
+                told = await connection.ask(call)
         except (Lost, TimeoutError):
-            raise OperationFailed(lost(connection)) from None
+            raise OperationFailed(connection.why_lost()) from None
         if isinstance(told, Refused):
             raise OperationRefused(told.reason)
         if not isinstance(told, answer):
             raise OperationFailed(f"node {connection.node} answered with {type(told).__name__}")
         return told
 
-    def _next_other(self) -> int:
-        self._others -= 1
-        return self._others
+    def _patience(self, timeout: float | None) -> Patience:
+        return Patience(self.timeout if timeout is None else timeout, self.attempts)
 
-    def _unhappy(self, request: RequestId, told: Failed | Refused | Indefinite) -> StoreError:
+    async def _in_time(self, patience: Patience, connecting: Awaitable[Connection]) -> Connection:
+        """A connection before the deadline. Raises Unreachable."""
+        try:
+            async with asyncio.timeout(patience.left):
+                return await connecting
+        except TimeoutError:
+            raise Unreachable(f"no node could be reached in {patience.timeout:g} s") from None
+
+    def _next_request(self, connection: Connection, operation: Operation, again: RequestId | None = None) -> RequestId:
+        """The name of a request that is asked in this very moment: a new one, unless it is asked again."""
+        if again is None:
+            self._operations += 1
+        request = again or RequestId(self.name, self._operations)
         if self._recorder:
-            self._recorder.returned(request, told)
-        kinds = {Failed: OperationFailed, Refused: OperationRefused, Indefinite: MayHaveHappened}
-        return kinds[type(told)](told.reason)
+            self._recorder.invoked(request, connection.node, operation)
+        return request
 
-    async def _connected(self) -> Connection:
-        """The connection to a node; a new one to the first that can be reached if there is none."""
-        async with self._connecting:
-            if self._connection is not None and self._connection.open:
-                return self._connection
-            problems = []
-            for address in self._nodes:
-                try:
-                    self._connection = await open_connection(address, self.name)
-                except Unreachable as error:
-                    problems.append(str(error))
-                else:
-                    return self._connection
-            raise Unreachable("; ".join(problems))
+    def _log_returned(self, request: RequestId | None, result: Result | None) -> None:
+        if self._recorder and request is not None and result is not None:
+            self._recorder.returned(request, result)
 
 
-def lost(connection: Connection) -> str:
-    """What to say of a call whose connection ended."""
-    why = f": {connection.turned}" if connection.turned else ""
-    return f"the connection to node {connection.node} ended before it answered{why}"
+async def many(calls: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run these, so many at a time; the first error ends all."""
+    waiting = iter(calls)
+
+    async def work() -> None:
+        for call in waiting:
+            await call
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(MANY_AT_ONCE):
+            group.create_task(work())
 
 
-async def connect(nodes: Sequence[str | Address], log: Path | None = None) -> Client:
+async def connect(
+    nodes: Sequence[str | Address],
+    log: Path | None = None,
+    *,
+    routing: Routing = "any",
+    timeout: float = TIMEOUT_SECONDS,
+    attempts: int = ATTEMPTS,
+) -> Client:
     """A session with the store at these nodes, tried in this order. Raises Unreachable if none answers.
 
-    With `log`, what the client asks and is told is kept in that file, which must not exist (`spec.trace`).
+    With `log`, what the client asks and is told is kept in that file, which must not exist (`spec.trace`). Routing
+    "any" stays with the first of these nodes that can be reached; "ring" asks an owner of the key. `timeout` in seconds
+    and `attempts` are those of each call; with one attempt nothing is ever asked again.
     """
     addresses = [parse_address(node) if isinstance(node, str) else node for node in nodes]
-    client = Client(addresses, log)
+    client = Client(addresses, log, routing=routing, timeout=timeout, attempts=attempts)
     try:
-        await client._connected()
+        await client.open()
     except Unreachable:
         await client.close()
         raise

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from impl.client import Client, Unreachable, connect
+from impl.client import ATTEMPTS, Client, Routing, Unreachable, connect
 from impl.errors import UserError, one_line, usage
 from impl.recorder import export_log
 from impl.transport import Address
@@ -80,9 +80,11 @@ class LocalCluster:
         """What a node said."""
         return self.directory / f"{node}.log"
 
-    async def client(self, *nodes: str, log: Path | None = None) -> Client:
-        """A client of these nodes, in this order; of all if none are named."""
-        return await connect(self.addresses(nodes or None), log)
+    async def client(
+        self, *nodes: str, log: Path | None = None, routing: Routing = "any", attempts: int = ATTEMPTS
+    ) -> Client:
+        """A client of these nodes, in this order; of all if none are named; see `impl.client.connect`."""
+        return await connect(self.addresses(nodes or None), log, routing=routing, attempts=attempts)
 
     # Processes.
 

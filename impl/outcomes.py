@@ -1,0 +1,91 @@
+"""What may become of a call to the store, as types.
+
+A result is success. `OperationFailed`, and its kinds `OperationRefused` and `Unreachable`, are definite: a put that
+raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been written, or may yet
+be. Doubt is not forgotten: a put that was in doubt once is settled only by a success (`settled`).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from impl.errors import UserError
+from spec.messages import Stored
+from spec.siblings import Siblings
+from spec.types import Value
+
+
+class StoreError(UserError):
+    """A call did not succeed; one line says why."""
+
+
+class OperationFailed(StoreError):
+    """Definite: the operation had no effect and never will. For a get: too few nodes answered in time."""
+
+
+class OperationRefused(OperationFailed):
+    """Definite: the operation was turned down before anything changed."""
+
+
+class Unreachable(OperationFailed):
+    """Definite: no node could be asked."""
+
+
+class MayHaveHappened(StoreError):
+    """The put may have been written, or may yet be."""
+
+
+class Unsettled(StoreError):
+    """Every put of an update was stored, but others kept writing: there are siblings again, which are in `found`."""
+
+    def __init__(self, problem: str, found: Values) -> None:
+        """The siblings that the last get found."""
+        super().__init__(problem)
+        self.found = found
+
+
+class Values(Struct, frozen=True):
+    """What a get found."""
+
+    siblings: Siblings
+    """The versions of the key that nobody has reconciled; usually one, none where nothing was ever put."""
+    context: str
+    """Put with this context supersedes exactly these versions."""
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The values of the siblings, in their order."""
+        return tuple(version.value for version in self.siblings)
+
+
+class Gets(Struct, frozen=True):
+    """What became of many gets: every key is in exactly one of these."""
+
+    found: dict[bytes, Values]
+    failed: dict[bytes, OperationFailed]
+
+
+class Puts(Struct, frozen=True):
+    """What became of many puts: every key is in exactly one of these."""
+
+    stored: dict[bytes, Stored]
+    failed: dict[bytes, OperationFailed]
+    """These had no effect and never will."""
+    unknown: dict[bytes, MayHaveHappened]
+    """These may have been written, or may yet be."""
+
+
+Attempt: TypeAlias = Stored | OperationFailed | MayHaveHappened
+"""What one attempt at a put gave."""
+
+
+def settled(earlier: MayHaveHappened | None, latest: Attempt) -> Attempt:
+    """What is known of a put after its latest attempt, if this was known before; None before the first.
+
+    A refusal says of an attempt that it changed nothing. Of an earlier one, which may have, it says nothing.
+    """
+    if earlier is None or not isinstance(latest, OperationFailed):
+        return latest
+    return MayHaveHappened(f"{earlier}; asked again: {latest}")
