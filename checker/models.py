@@ -21,7 +21,7 @@ from spec import cluster
 from spec.cluster import Action
 from spec.events import Event
 from spec.network import Envelope
-from spec.properties import CLAIMS, WITNESSES, StateCheck
+from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
 from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import Config, Key, Limits, NodeId
@@ -85,7 +85,7 @@ def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCh
 def claimed(names: Iterable[str], *, memory: bool = True) -> list[Property[State, Action]]:
     """These claims of `spec.properties`, each with its *sometimes* twin."""
     wanted, found = set(names), list[Property[State, Action]]()
-    for claim in CLAIMS:
+    for claim in EXPLORED_CLAIMS:
         if claim.name not in wanted:
             continue
         if claim.check is not None:
@@ -191,8 +191,15 @@ PUT_CLAIMS = (
     "placement",
     "merge-is-join",
 )
-ALL_CLAIMS = tuple(claim.name for claim in CLAIMS if claim.name != "refusal-is-final")  # nothing is refused
-ONE_PUT_CLAIMS = ("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "quorum-meaning-get", "context-honesty")
+ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name != "refusal-is-final")  # nothing is refused
+ONE_PUT_CLAIMS = (
+    "no-lost-write",
+    "one-dot-per-request",
+    "quorum-meaning-put",
+    "quorum-meaning-get",
+    "context-honesty",
+    "read-repair",
+)
 
 
 def world(

@@ -17,10 +17,13 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from spec.clock import covers, show_clock
-from spec.cluster import Action
+from spec.cluster import Action, Arrive
 from spec.history import NOBODY, known_by
 from spec.maps import FSet
 from spec.messages import Answer, Forwarded, Found, Repair, Write
+from spec.network import Envelope, crosses
+from spec.quorum import is_read_quorum
+from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.siblings import Siblings, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
@@ -302,6 +305,35 @@ def disks_differ(state: State) -> bool:
     return len({siblings for _, _, siblings in replicas(state)}) > 1
 
 
+# read-repair.
+
+
+def read_repair(before: State, action: Action, after: State) -> str | None:
+    """Whoever's answer was staler than what a get knows is sent all of that, late answers and the reader's own too."""
+    if not isinstance(action, Arrive) or not isinstance(action.envelope.message, Answer):
+        return None
+    reader, source, message = action.envelope.target, action.envelope.source, action.envelope.message
+    get = before.servers[reader].requests.get(message.request)
+    if not isinstance(get, GetInFlight) or source in get.answers:
+        return None
+    answers, config = get.answers.set(source, message.siblings), before.servers[reader].node.config
+    if len(answers) < config.n and message.request not in after.servers[reader].requests:
+        return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {config.n}"
+    if not is_read_quorum(answers.keys(), config):
+        return None
+    known = fold_answers(answers)
+    for owner, siblings in answers.items():
+        row = after.servers[owner].disk.row(get.key)
+        envelope = Envelope(reader, owner, Repair(get.key, known))
+        lost = crosses(envelope, after.network.cut_off)
+        if siblings != known and merge(row.siblings, known) != row.siblings:
+            if owner == reader or not (lost or envelope in after.network.in_flight):
+                return (
+                    f"{owner} answered {show_set(siblings)} to a get that knows {show_set(known)}, and is not repaired"
+                )
+    return None
+
+
 # Worth seeing, whatever is claimed.
 
 
@@ -356,8 +388,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("merge-is-join", check=merge_is_join, witness=disks_differ),
 )
 
+EXPLORED_CLAIMS: tuple[Claim, ...] = (
+    *CLAIMS,
+    Claim("read-repair", step_check=read_repair, step_witness=a_stale_answer_is_repaired),
+)
+"""With those that speak of the network, which the logs of a real run do not show as a state."""
+
 WITNESSES: tuple[tuple[str, TransitionWitness, str], ...] = (
     ("a put is indefinite", a_put_is_indefinite, "no-lost-write"),
-    ("a stale answer is repaired", a_stale_answer_is_repaired, "quorum-meaning-get"),
 )
 """Further witnesses: name, witness, and the claim that it bears on."""

@@ -134,6 +134,22 @@ MUTANTS = (
         claim="one-dot-per-request",
     ),
     Mutant(
+        name="a reader repairs the others and not itself",
+        file="repair.py",
+        old="    writes = store(storage, request.key, merged) if node.name in stale else ()\n",
+        new="    writes: tuple[StorageWrite, ...] = ()\n",
+        model="put-get-drop",
+        claim="read-repair",
+    ),
+    Mutant(
+        name="answers that come after the reply are not looked at",
+        file="coordinate.py",
+        old="    if len(repaired.answers) < node.config.n:\n        return Outcome(node, repaired,",
+        new="    if False:\n        return Outcome(node, repaired,",
+        model="put-get-drop",
+        claim="read-repair",
+    ),
+    Mutant(
         name="a refusal that the network may undo is passed on as final",
         file="coordinate.py",
         old="    if request.is_put and isinstance(result, Refused):\n",
