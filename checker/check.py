@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from checker.explore import Bounds, ModelError, Progress, explore
+from checker.explore import explore
 from checker.itf import dump
 from checker.itf_values import ItfError
 from checker.machine import Machine
+from checker.outcome import Bounds, ModelError, Progress
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_line
 from checker.story import tell_in_one_line
 

@@ -50,7 +50,7 @@ def check(
 ) -> None:
     """Explore every interleaving of MODEL; `--list` names the models."""
     from checker.check import check, list_models
-    from checker.explore import Bounds
+    from checker.outcome import Bounds
 
     if list_only:
         raise SystemExit(list_models(models()))

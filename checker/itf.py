@@ -14,7 +14,6 @@ from typing import Any, Generic
 import msgspec
 from msgspec import Struct, field, structs
 
-from checker.explore import Step
 from checker.itf_values import (
     BYTES_MEANING,
     NONE,
@@ -28,6 +27,7 @@ from checker.itf_values import (
     text_of,
 )
 from checker.machine import A, S
+from checker.outcome import Step
 
 URL = "https://apalache-mc.org/docs/adr/015adr-trace.html"
 

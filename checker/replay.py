@@ -13,10 +13,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from checker.check import HOLDS, OUR_BUG, USAGE, VIOLATED, AnyMachine, Registry, Streams, UsageError, machine_of
-from checker.explore import DEADLOCK, DEADLOCK_CLAUSE, Step
 from checker.itf import Scanned, encode_action, encode_state, normal, scan
 from checker.itf_values import ItfError, Json, text_of
 from checker.machine import Always, Transition
+from checker.outcome import DEADLOCK, DEADLOCK_CLAUSE, Step
 from checker.report import params_of
 from checker.story import WIDTH, action_told, changes, tell_path, tell_step
 

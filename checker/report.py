@@ -10,10 +10,10 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from checker.explore import Coverage, ModelError, Progress, PropertyResult, Result, Step
 from checker.itf import About, Trace, encode_action, encode_state
 from checker.itf_values import Json
 from checker.machine import A, HasParams, Machine, S
+from checker.outcome import Coverage, ModelError, Progress, PropertyResult, Result, Step
 from checker.story import action_told, changes_told, tell_path, tell_violation
 
 

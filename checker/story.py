@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from msgspec import NODEFAULT, Struct
 
-from checker.explore import Step, Violation
 from checker.machine import A, DescribesActions, DescribesChanges, Machine, S
+from checker.outcome import Step, Violation
 from spec.maps import Counts, FMap, FSet, SetMap
 
 WIDTH = 100

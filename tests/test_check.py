@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checker.check import HOLDS, INCOMPLETE, OUR_BUG, USAGE, VIOLATED, Registry, Streams, check, list_models
-from checker.explore import Bounds
+from checker.outcome import Bounds
 from checker.replay import replay
 from tests.machines import odd
 from tests.machines.die_hard import DieHard

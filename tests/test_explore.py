@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from checker.explore import Bounds, ModelError, Progress, Result, Step, explore
+from checker.explore import explore
 from checker.machine import Always, SimpleMachine, Sometimes, SometimesStep, Transition, audit, invariant, unwitnessed
+from checker.outcome import Bounds, ModelError, Progress, Result, Step
 from tests.machines import odd
 from tests.machines.die_hard import BigToSmall, DieHard, EmptySmall, FillBig, Jugs
 from tests.machines.odd import Add, Count, Counter, Finished, Forgetful, Fused, Stay, Unhashable
@@ -366,7 +367,8 @@ def test_an_audit_names_where_they_differ(machine: Fused, said: str) -> None:
 
 def test_hash_seeds_change_nothing() -> None:
     program = (
-        "from checker.explore import *; from checker.itf import *; from checker.machine import *\n"
+        "from checker.explore import *; from checker.outcome import *\n"
+        "from checker.itf import *; from checker.machine import *\n"
         "from checker.report import *; from msgspec.structs import replace\n"
         "from tests.machines.two_phase import *; from tests.machines.die_hard import *\n"
         "late = TwoPhase(4); late.properties = (*late.properties, Always('late', lambda s: 'it did' if some_commits(s)"

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from checker.explore import Step, explore
+from checker.explore import explore
 from checker.itf import About, Trace, dump, normal, parse, scan
 from checker.itf_values import ItfError, codec_of, encode_by_value
+from checker.outcome import Step
 from spec.maps import Counts, FMap, FSet, SetMap
 from tests.machines.die_hard import Action as JugAction
 from tests.machines.die_hard import DieHard, Jugs

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from checker.explore import Bounds, Result, explore
+from checker.explore import explore
 from checker.models import MODELS, ClusterMachine, machine_of
+from checker.outcome import Bounds, Result
 from spec.cluster import Action
 from spec.world import State
 

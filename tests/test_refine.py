@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from msgspec.structs import fields, replace
 
-from checker.explore import Bounds, Result, explore
+from checker.explore import explore
 from checker.models import MODELS, ClusterMachine
+from checker.outcome import Bounds, Result
 from checker.refine import Abstraction, Refinement, refines
 from spec import protocol
 from spec.abstraction import abstraction

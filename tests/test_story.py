@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from checker.explore import Step, Violation, explore
+from checker.explore import explore
 from checker.machine import Property
+from checker.outcome import Step, Violation
 from checker.story import WIDTH, changes, show, tell_in_one_line, tell_path, tell_violation
 from spec.maps import Counts, FMap, FSet, SetMap
 from tests.machines import odd
