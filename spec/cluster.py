@@ -311,24 +311,25 @@ def minting_request(event: Event) -> RequestId:
 
 def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
     """Let what a committed step says reach the network and the clients."""
-    if not leaving:
-        return state
+    sent: list[Envelope] = []
     for said in leaving:
         state = promise(state, said)
         if isinstance(said, Reply):
             state = tell(state, said.request, said.result)
-    sent = tuple(said for said in leaving if isinstance(said, Envelope))
-    return replace(state, network=net.send(state.network, sent)) if sent else state
+        else:
+            sent.append(said)
+    if not sent:
+        return state
+    return State(state.servers, state.clients, net.send(state.network, sent), state.faults, state.history)
 
 
 def promise(state: State, said: Envelope | Reply) -> State:
     """Whoever says that a put is stored has promised it, whether or not the client hears of it."""
-    message = said.message if isinstance(said, Envelope) else said
-    if not isinstance(message, Reply | Forwarded) or not isinstance(message.result, Stored):
+    message = said if isinstance(said, Reply) else said.message
+    if not isinstance(message, (Reply, Forwarded)) or not isinstance(message.result, Stored):
         return state
-    history = state.history
-    acknowledged = history.acknowledged | FSet((message.result.dot,))
-    return replace(state, history=replace(history, acknowledged=acknowledged))
+    acknowledged = state.history.acknowledged | FSet((message.result.dot,))
+    return replace(state, history=replace(state.history, acknowledged=acknowledged))
 
 
 def tell(state: State, request: RequestId, result: Result) -> State:

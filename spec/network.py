@@ -8,6 +8,7 @@ what is in flight across it is lost, and so is whatever is sent across it until 
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -50,9 +51,9 @@ def distinct(network: Network) -> tuple[Envelope, ...]:
     return tuple(dict.fromkeys(network.in_flight))
 
 
-def send(network: Network, envelopes: tuple[Envelope, ...]) -> Network:
+def send(network: Network, envelopes: Sequence[Envelope]) -> Network:
     """The network after messages were handed to it."""
-    arriving = [e for e in envelopes if not crosses(e, network.cut_off)]
+    arriving = [e for e in envelopes if not crosses(e, network.cut_off)] if network.cut_off else envelopes
     if not arriving:
         return network
     bag = list(network.in_flight)

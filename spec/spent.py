@@ -50,7 +50,7 @@ def settle(before: State, after: State, driver: Driver) -> State:
     """The state after an action without the messages that are spent in it; there were none before the action."""
     in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
     changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
-    reopening = [e.message.request for e in in_flight if isinstance(e.message, Forward)]
+    reopening = [m.request for e in in_flight if type(m := e.message) is Forward]
     gone = set()
     for envelope in in_flight:
         message, target, source = envelope.message, envelope.target, envelope.source
