@@ -28,7 +28,7 @@ from typing import Literal, Self, TypeAlias, TypeVar
 from msgspec.structs import replace
 
 from impl.clientlog import ClientRecorder
-from impl.connection import Connection, Lost
+from impl.connection import Connection, Lost, TooLarge
 from impl.outcomes import (
     Attempt,
     Gets,
@@ -42,7 +42,7 @@ from impl.outcomes import (
     Values,
     settled,
 )
-from impl.reconcile import Reconcile, reconciling
+from impl.reconcile import Change, Reconcile, reconciling
 from impl.routing import Routes
 from impl.transport import Address, parse_address
 from impl.wire import CallFaults, CallGet, CallPut, CallStatus, Done, FoundHere, Status
@@ -53,6 +53,7 @@ from spec.types import ClientId, Key, RequestId, Value
 
 __all__ = [
     "ATTEMPTS",
+    "TIMEOUT_SECONDS",
     "Client",
     "Gets",
     "MayHaveHappened",
@@ -210,12 +211,14 @@ class Client:
         after so many rounds.
         """
         steps = reconciling(function, rounds)
-        change = next(steps)
+        step = next(steps)
         while True:
-            if change is not None:
-                await self.put(key, change.value, change.context, timeout=timeout)
+            if isinstance(step, Change):
+                await self.put(key, step.value, step.context, timeout=timeout)
+            else:
+                await asyncio.sleep(step.seconds)
             try:
-                change = steps.send(await self.get(key, timeout=timeout))
+                step = steps.send(await self.get(key, timeout=timeout))
             except StopIteration as end:
                 found: Values = end.value
                 return found
@@ -289,6 +292,8 @@ class Client:
                 told = await connection.ask(CallGet(request.operation, get.key))
             except Lost:
                 raise OperationFailed(connection.why_lost()) from None
+            except TooLarge as error:
+                told = Refused(str(error))
         match told:
             case FoundHere():
                 self._log_returned(request, Found(told.siblings, peek(told.context)))
@@ -311,6 +316,8 @@ class Client:
                 told = await connection.ask(call)
         except Lost:
             return MayHaveHappened(connection.why_lost())
+        except TooLarge as error:
+            told = Refused(str(error))
         except TimeoutError:
             problem = f"node {connection.node} did not answer in time"
             return OperationFailed(problem) if asked.request is None else MayHaveHappened(problem)
@@ -330,7 +337,7 @@ class Client:
 
     async def _again(self, connection: Connection, patience: Patience) -> Connection | None:
         """The same node again, as soon as it can be reached; None if it could not be in time."""
-        while patience.left:
+        while patience.left and not self._routes.closed:
             await patience.pause()
             try:
                 return await self._in_time(patience, self._routes.to(connection.address, connection.node))

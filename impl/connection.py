@@ -15,6 +15,7 @@ from typing import TypeVar
 from impl.errors import UserError
 from impl.transport import HELLO_SECONDS, Address, Frames, reason_of
 from impl.wire import (
+    LENGTH_BYTES,
     PROTOCOL,
     ROOM_FOR_ANSWER_BYTES,
     Call,
@@ -24,6 +25,8 @@ from impl.wire import (
     Welcome,
     answer_decoder,
     decode,
+    encode,
+    framed,
     reply_decoder,
 )
 from spec.types import ClientId, NodeId
@@ -36,6 +39,10 @@ T = TypeVar("T")
 
 class NoConnection(UserError):
     """The node at an address cannot be talked to; one line says why."""
+
+
+class TooLarge(UserError):
+    """A call that the node would turn away, and the connection with it; it was not sent."""
 
 
 class Lost(Exception):
@@ -53,6 +60,7 @@ class Connection:
         """What the node said when it turned this client away."""
         self._frames = frames
         self._asides = 0
+        self._frame_bytes = 0
         self._calls: dict[int, asyncio.Future[Told]] = {}
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -84,12 +92,16 @@ class Connection:
             yield
 
     async def ask(self, call: Call) -> Told:
-        """Make a call, at once, and wait for its reply. Raises Lost if the connection ends before."""
+        """Make a call, at once, and wait for its reply. Raises TooLarge; Lost if the connection ends before."""
         if not self._frames.open:
             raise Lost
+        frame = framed(encode(call))
+        size = len(frame) - LENGTH_BYTES
+        if size > self._frame_bytes:
+            raise TooLarge(f"the call is {size} bytes, node {self.node} takes at most {self._frame_bytes}")
         reply: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._calls[call.call] = reply
-        self._frames.send(call)
+        self._frames.send_frame(frame)
         try:
             return await reply
         finally:
@@ -112,7 +124,7 @@ class Connection:
             self._frames.close()
             return
         assert isinstance(answer, Welcome)
-        self.node = answer.node
+        self.node, self._frame_bytes = answer.node, answer.frame_bytes
         self._frames.limit = answer.frame_bytes + ROOM_FOR_ANSWER_BYTES
         self._frames.on_frame = self._replied
         if not self._welcome.done():

@@ -70,7 +70,7 @@ class Routes:
         self._down_until: dict[Address, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed = -REFRESH_SECONDS
-        self._closed = False
+        self.closed = False
 
     async def open(self) -> None:
         """Reach a node, and draw the map if routing needs one. Raises Unreachable."""
@@ -104,7 +104,7 @@ class Routes:
 
     def doubt(self) -> None:
         """Something speaks against the map: draw it again, soon, in the background."""
-        if not self._by_ring or self._closed or (self._refreshing is not None and not self._refreshing.done()):
+        if not self._by_ring or self.closed or (self._refreshing is not None and not self._refreshing.done()):
             return
         self._refreshing = asyncio.create_task(self._refresh_later())
 
@@ -122,7 +122,7 @@ class Routes:
 
     def close(self) -> None:
         """End all conversations."""
-        self._closed = True
+        self.closed = True
         for task in (self._refreshing, *self._opening.values()):
             if task is not None:
                 task.cancel()
@@ -159,6 +159,8 @@ class Routes:
 
     async def _open(self, address: Address) -> Connection:
         """A new connection; those who want the same one wait together. Raises NoConnection."""
+        if self.closed:
+            raise NoConnection("the client is closed")
         if address in self._connections:  # and it is no longer open
             self.doubt()
         task = self._opening.get(address)
@@ -177,7 +179,7 @@ class Routes:
             return
         self._down_until.pop(address, None)
         connection = self._connections[address] = task.result()
-        if self._closed:
+        if self.closed:
             connection.close()
         names = {} if self.map is None else {where: name for name, where in self.map.addresses.items()}
         if names.get(address, connection.node) != connection.node:
