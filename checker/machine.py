@@ -24,12 +24,20 @@ violation.
 
 A state in which nothing can happen is a deadlock, unless `is_final(state)` says that this is how it should end.
 
+What must happen in the end is claimed apart from these, as the machine's `liveness`, for it is judged of whole runs
+(see `checker.liveness`):
+
+    Eventually(name, holds)             every run comes to a state that satisfies `holds`
+    LeadsTo(name, cause, effect)        from every state of a run that satisfies `cause` it comes to an `effect`
+
+and so is `fairness`, without which nothing ever has to happen: a run may stop anywhere.
+
 A machine may also offer what the protocols at the end of this module name: words for its actions and changes, kinds
 of action for coverage, and its parameters.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -71,6 +79,39 @@ class SometimesStep(Struct, Generic[S, A], frozen=True):
 
 
 Property: TypeAlias = Always[S] | Transition[S, A] | Sometimes[S] | SometimesStep[S, A]
+
+
+class Eventually(Struct, Generic[S], frozen=True):
+    """Every fair run comes to a state that satisfies `holds`."""
+
+    name: str
+    holds: Callable[[S], bool]
+
+
+class LeadsTo(Struct, Generic[S], frozen=True):
+    """In every fair run a state that satisfies `cause` is followed by one that satisfies `effect`, or is one itself.
+
+    With a `cause` that always holds: `effect` happens again and again.
+    """
+
+    name: str
+    cause: Callable[[S], bool]
+    effect: Callable[[S], bool]
+
+
+class Fair(Struct, Generic[A], frozen=True):
+    """What is not put off for ever. Actions with the same `key` are one; those whose key is None may be put off.
+
+    Weak fairness: what can happen at every moment from some moment on, happens. Strong: what can happen again and
+    again, happens. As in TLA+, a step that changes nothing does not count, neither as possible nor as taken.
+    """
+
+    name: str
+    key: Callable[[A], Hashable]
+    strong: bool = False
+
+
+Liveness: TypeAlias = Eventually[S] | LeadsTo[S]
 
 
 class Machine(Protocol[S, A]):
@@ -192,6 +233,30 @@ class ListsActionKinds(Protocol):
     @property
     def action_kinds(self) -> Sequence[str]:
         """Every kind, in the order in which reports show them."""
+
+
+@runtime_checkable
+class ClaimsLiveness(Protocol[S, A]):
+    """Claims what must happen in the end, of runs that are fair."""
+
+    @property
+    def liveness(self) -> Sequence[Liveness[S]]:
+        """The claims; names are distinct."""
+
+    @property
+    def fairness(self) -> Sequence[Fair[A]]:
+        """What is not put off for ever; where nothing is declared, a run may stop anywhere."""
+
+
+@runtime_checkable
+class TakesOneStep(Protocol[S, A]):
+    """Can tell what may happen without doing it all, as every `SimpleMachine`; walks are faster then."""
+
+    def actions(self, state: S) -> Iterable[A]:
+        """The actions of `transitions`, in the same order."""
+
+    def step(self, state: S, action: A) -> S:
+        """The state that `action`, enabled in `state`, leads to."""
 
 
 @runtime_checkable
