@@ -7,7 +7,8 @@ its place among that step's effects. Requests in flight are kept in a dictionary
 
 It is synchronous, and knows nothing of sockets, clocks or threads: who calls it decides when, and what to do with the
 effects. A caller that must not wait for a disk calls the two halves of `execute` by itself, `decide` and, on another
-thread, `commit`. Events that arrive meanwhile are its next batch (group commit).
+thread, `commit`. Events that arrive meanwhile are its next batch (group commit). If it calls `prepare` in between,
+nothing is left to do on that other thread but to wait for the disk; at Python the two threads would only take turns.
 
 When the disk is full the batch never happened: node, requests and log are as before it. When any other error meets a
 commit, nobody knows what is durable; the runtime refuses to go on, and the node has to stop.
@@ -101,10 +102,23 @@ class Runtime:
             self._step(arrival, batch)
         return batch
 
+    def prepare(self, batch: Batch) -> None:
+        """Do what of `commit` does not have to wait. Raises as `execute`, after which there is nothing to commit."""
+        self._store(batch, self.storage.prepare)
+
     def commit(self, batch: Batch) -> list[Released]:
         """The second half, which may take long: make the writes durable; the effects may leave. Raises as `execute`."""
+        self._store(batch, self.storage.commit)
+        self.batches += 1
+        if self._recorder:
+            self._recorder.committed()
+        self.after_commit()
+        return batch.released
+
+    def _store(self, batch: Batch, store: Callable[[], None]) -> None:
+        """Do part of a commit; where the disk is full the batch never happened."""
         try:
-            self.storage.commit()
+            store()
         except DiskFull:
             self.node, self.seq = batch.node, batch.seq
             for request_id, request in batch.requests.items():
@@ -112,11 +126,6 @@ class Runtime:
             if self._recorder:
                 self._recorder.rolled_back()
             raise
-        self.batches += 1
-        if self._recorder:
-            self._recorder.committed()
-        self.after_commit()
-        return batch.released
 
     def _step(self, arrival: Arrival, batch: Batch) -> None:
         event = arrival.event

@@ -18,15 +18,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections import deque
-from collections.abc import Callable
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 from impl.faults import Faults
+from impl.meters import Meters
+from impl.nodelog import Say
 from impl.runtime import Arrival, Released, Runtime
 from impl.settings import Settings
 from impl.storage import DiskFull
+from impl.timers import Timers
 from impl.transport import HELLO_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
     HELLO_BYTES,
@@ -44,6 +47,7 @@ from impl.wire import (
     PeerStatus,
     Reply,
     Status,
+    Stopping,
     Turned,
     Welcome,
     WireError,
@@ -51,21 +55,25 @@ from impl.wire import (
     cluster_digest,
     decode,
     encode,
-    envelope_decoder,
     framed,
     hello_decoder,
+    parcel_decoder,
+    parcels,
 )
 from spec import events
 from spec.clock import NOTHING
 from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
-from spec.messages import Failed, Found, Get, Message, Operation, Put, Refused, Result
+from spec.messages import Failed, Found, Get, Operation, Put, Refused, Result
+from spec.state import GetInFlight
 from spec.token import TokenError, seal, unseal
-from spec.trace import Stamp
 from spec.types import ClientId, NodeId, RequestId
 
 FULL_DISK_RETRY_SECONDS = 1.0
 """After how long a timer fires again whose firing met a full disk."""
 
+
+DRAIN_LOOK_SECONDS = 0.01
+"""How often a node that stops looks whether everything has been answered."""
 
 CALLS_AT_ONCE = 256
 """Puts and gets of one connection that may wait for their replies; until some are told, no more are read."""
@@ -94,34 +102,44 @@ class Waiting(NamedTuple):
 
     session: Session
     operation: Operation
+    since: float
+    """When it asked, by the monotonic clock."""
 
 
 class Server:
     """One node: its runtime, its links and its clients."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, say: Callable[[str], None]) -> None:
-        """`say` is given a line whenever something happened that an operator should know."""
+    def __init__(self, settings: Settings, runtime: Runtime, say: Say) -> None:
+        """`say` is told of whatever an operator should know."""
         self.settings, self.runtime, self._say = settings, runtime, say
         self.faults = Faults()
+        self.meters = Meters()
+        self._stopping = False
         self._digest = cluster_digest(settings.secret, settings.config, settings.members)
         self._links = {name: self._link(name) for name in sorted(settings.peers)}
-        self._arrivals: deque[Arrival] = deque()
+        self._arrivals: list[Arrival] = []
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
         self._waiting: dict[RequestId, Waiting] = {}
-        self._timers: dict[RequestId, asyncio.TimerHandle] = {}
+        self._timers = Timers(lambda request: self._submit([Arrival(Timeout(request))]))
         self._connections: set[Frames] = set()
+        self._sessions: set[Frames] = set()
+        """Of the connections, those of clients."""
 
     def _link(self, name: NodeId) -> PeerLink:
         limits = self.settings.config.limits
         hello = PeerHello(PROTOCOL, self.settings.name, name, self._digest)
         queue = Queue(limits.queued_messages, limits.frame_bytes)
-        return PeerLink(self.settings.peers[name], hello, queue, lambda what: self._say(f"peer {name} {what}"))
+        return PeerLink(self.settings.peers[name], hello, queue, lambda what: self._peer_changed(name, what))
+
+    def _peer_changed(self, name: NodeId, what: str) -> None:
+        state, _, reason = what.partition(": ")
+        self._say(f"peer {state}", peer=name, **({"reason": reason} if reason else {}))
 
     # The loop: a batch at a time.
 
     async def run(self, listening: asyncio.Server, stop: asyncio.Event) -> None:
-        """Serve until told to stop, then finish the batch. Raises StorageError if the node has to stop."""
+        """Serve until told to stop, then finish what was begun. Raises StorageError if the node has to stop."""
         writer = ThreadPoolExecutor(1, thread_name_prefix="storage")
         work = asyncio.create_task(self._work(writer))
         links = [asyncio.create_task(link.run()) for link in self._links.values()]
@@ -129,6 +147,9 @@ class Server:
         try:
             await listening.start_serving()
             await asyncio.wait([work, stopped, *links], return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                listening.close()
+                await self._drain(work)
         finally:
             listening.close()
             for task in (work, stopped, *links):
@@ -138,11 +159,24 @@ class Server:
             writer.shutdown()  # waits for the batch, which is committed although its effects are lost
             for frames in tuple(self._connections):
                 frames.close()
-            for timer in self._timers.values():
-                timer.cancel()
+            self._timers.close()
         for end in ended:
             if isinstance(end, Exception):
                 raise end
+
+    async def _drain(self, work: asyncio.Task[None]) -> None:
+        """Begin nothing for clients any more, and let what was begun end: with its reply, or at its own timeout."""
+        self._stopping = True
+        until = time.monotonic() + self.settings.drain_seconds
+        while not work.done() and time.monotonic() < until:
+            unanswered = any(
+                not (isinstance(request, GetInFlight) and request.answered)
+                for request in self.runtime.requests.values()
+            )
+            if not (unanswered or self._waiting or self._arrivals):
+                return
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        self._say("stopping with requests unanswered", requests=len(self._waiting))
 
     async def _work(self, writer: ThreadPoolExecutor) -> None:
         loop, limit = asyncio.get_running_loop(), self.settings.config.limits.batch_steps
@@ -150,9 +184,10 @@ class Server:
             while not self._arrivals:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._arrivals.popleft() for _ in range(min(limit, len(self._arrivals)))]
+            batch, self._arrivals = self._arrivals[:limit], self._arrivals[limit:]
             try:
                 decided = self.runtime.decide(batch)
+                self.runtime.prepare(decided)
                 if self.runtime.storage.dirty:
                     released = await loop.run_in_executor(writer, self.runtime.commit, decided)
                 else:
@@ -170,9 +205,9 @@ class Server:
     def _most_arrivals(self) -> int:
         return self.settings.config.limits.queued_messages
 
-    def _submit(self, arrival: Arrival, frames: Frames | None = None) -> None:
-        """Put an event in the queue; where it is full, the connection that the event came from has to wait."""
-        self._arrivals.append(arrival)
+    def _submit(self, arrivals: list[Arrival], frames: Frames | None = None) -> None:
+        """Put events in the queue; where it is full, the connection that they came from has to wait."""
+        self._arrivals += arrivals
         self._wake.set()
         if frames is not None and len(self._arrivals) > self._most_arrivals:
             frames.hold("queue", True)
@@ -180,52 +215,47 @@ class Server:
 
     def _give_back(self, batch: list[Arrival], reason: str) -> None:
         """The batch had no effect: fail what it was to begin, and fire its timers again later."""
-        self._say(reason)
+        self._say("disk full", reason=reason)
+        self.meters.full_disks += 1
         for arrival in batch:
             event = arrival.event
             if isinstance(event, Invoke) and event.request not in self.runtime.requests:
                 self._tell(event.request, Failed(f"node {self.settings.name}: {reason}"))
             elif isinstance(event, Timeout) and event.request in self.runtime.requests:
-                self._set_timer(event.request, FULL_DISK_RETRY_SECONDS)
+                self._timers.set(event.request, FULL_DISK_RETRY_SECONDS)
 
     # Effects.
 
     def release(self, released: list[Released]) -> None:
         """Do what a batch decided; it has been committed."""
+        leaving: dict[NodeId, list[Envelope]] = {}
         for stamp, effect in released:
             match effect:
-                case Send(target=target, message=message):
-                    self._send(target, stamp, message)
-                case events.Reply(request=request, result=result):
-                    self._tell(request, result)
-                case SetTimer(request=request, after_ms=after_ms):
-                    self._set_timer(request, after_ms / 1000)
-                case CancelTimer(request=request):
-                    self._cancel_timer(request)
+                case Send():
+                    leaving.setdefault(effect.target, []).append(Envelope(stamp, effect.message))
+                case events.Reply():
+                    self._tell(effect.request, effect.result)
+                case SetTimer():
+                    self._timers.set(effect.request, effect.after_ms / 1000)
+                case CancelTimer():
+                    self._timers.cancel(effect.request)
+        for target, envelopes in leaving.items():
+            self._send(target, envelopes)
 
-    def _set_timer(self, request: RequestId, after_seconds: float) -> None:
-        self._cancel_timer(request)
-        self._timers[request] = asyncio.get_running_loop().call_later(after_seconds, self._fire, request)
-
-    def _cancel_timer(self, request: RequestId) -> None:
-        timer = self._timers.pop(request, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _fire(self, request: RequestId) -> None:
-        del self._timers[request]
-        self._submit(Arrival(Timeout(request)))
-
-    def _send(self, target: NodeId, stamp: Stamp, message: Message) -> None:
-        frame, link = framed(encode(Envelope(stamp, message))), self._links[target]
+    def _send(self, target: NodeId, envelopes: list[Envelope]) -> None:
+        link = self._links[target]
+        self.meters.sent(envelopes)
         if not self.faults.active:
-            link.send(frame)
+            for frame, messages in parcels(envelopes):
+                link.send(frame, messages)
             return
-        for delay in self.faults.delays(target):
-            if delay:
-                asyncio.get_running_loop().call_later(delay, link.send, frame)
-            else:
-                link.send(frame)
+        for envelope in envelopes:
+            frame = framed(encode([envelope]))
+            for delay in self.faults.delays(target):
+                if delay:
+                    asyncio.get_running_loop().call_later(delay, link.send, frame)
+                else:
+                    link.send(frame)
 
     def _tell(self, request: RequestId, result: Result) -> None:
         """Give a client its reply, if it is still there."""
@@ -238,6 +268,7 @@ class Server:
         else:
             waiting.session.frames.send(Reply(request.operation, result))
         waiting.session.count(-1)
+        self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
 
     # Connections.
 
@@ -251,13 +282,14 @@ class Server:
             deadline.cancel()
             self._connections.discard(frames)
             self._held.discard(frames)
+            self._sessions.discard(frames)
 
         def hello(frame: memoryview) -> None:
             said = decode(hello_decoder, frame)
             deadline.cancel()
             problem = self._problem(said)
             if problem:
-                self._say(f"turned away: {problem}")
+                self._turned_away(problem)
                 frames.send(Turned(problem))
                 frames.close()
                 return
@@ -270,12 +302,16 @@ class Server:
                 self._serve_client(frames, said.client)
 
         def refused(reason: str) -> None:
-            self._say(f"turned away: {reason}")
+            self._turned_away(reason)
             frames.send(Turned(reason))
 
         frames.on_open = lambda: self._connections.add(frames)
         frames.on_frame, frames.on_lost, frames.on_refused = hello, lost, refused
         return frames
+
+    def _turned_away(self, reason: str) -> None:
+        self.meters.turned_away += 1
+        self._say("connection turned away", reason=reason)
 
     def _problem(self, hello: PeerHello | ClientHello) -> str:
         """Why whoever introduces itself is turned away; empty if it is not."""
@@ -294,16 +330,18 @@ class Server:
 
     def _serve_peer(self, frames: Frames, source: NodeId) -> None:
         def deliver(frame: memoryview) -> None:
-            stamp, message = (envelope := decode(envelope_decoder, frame)).stamp, envelope.message
-            if stamp.node != source:
-                raise WireError(f"a message of node {stamp.node} on the connection of node {source}")
+            envelopes = decode(parcel_decoder, frame)
+            for envelope in envelopes:
+                if envelope.stamp.node != source:
+                    raise WireError(f"a message of node {envelope.stamp.node} on the connection of node {source}")
             if self.faults.lets_in(source):
-                self._submit(Arrival(Deliver(source, message), stamp), frames)
+                self._submit([Arrival(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
 
         frames.on_frame = deliver
 
     def _serve_client(self, frames: Frames, client: ClientId) -> None:
         session = Session(frames, client)
+        self._sessions.add(frames)
         frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame))
         frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
 
@@ -319,12 +357,15 @@ class Server:
             case CallGet(key=key):
                 self._invoke(session, call.call, Get(key))
             case CallStatus():
-                session.frames.send(Reply(call.call, self._status()))
+                session.frames.send(Reply(call.call, self.status()))
             case CallFaults():
                 session.frames.send(Reply(call.call, self._obey(call)))
 
     def _invoke(self, session: Session, call: int, operation: Operation) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
+        if self._stopping:
+            session.frames.send(Reply(call, Stopping()))
+            return
         request = RequestId(session.client, call)
         before = self._waiting.get(request)
         if before is not None:
@@ -332,9 +373,9 @@ class Server:
                 session.frames.send(Reply(call, Refused(f"call {call} is still another call")))
                 return
             before.session.count(-1)
-        self._waiting[request] = Waiting(session, operation)
+        self._waiting[request] = Waiting(session, operation, time.monotonic())
         session.count(+1)
-        self._submit(Arrival(Invoke(request, operation)), session.frames)
+        self._submit([Arrival(Invoke(request, operation))], session.frames)
 
     def _obey(self, wanted: CallFaults) -> Done | Refused:
         if not self.settings.faults:
@@ -344,7 +385,8 @@ class Server:
             self.runtime.after_commit = Plug(wanted.crash_after_commits)
         return Done()
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
+        """How the node is."""
         runtime, settings = self.runtime, self.settings
         return Status(
             node=settings.name,
@@ -362,7 +404,17 @@ class Server:
             batches=runtime.batches,
             recorded=settings.record,
             faults=settings.faults,
+            stopping=self._stopping,
+            clients=len(self._sessions),
+            uptime=self.meters.uptime,
+            data_bytes=data_bytes(settings.data),
+            counts=self.meters.counts(),
         )
+
+
+def data_bytes(data: Path) -> int:
+    """How large a data file and its write-ahead log are; asked of the file system, never of the content."""
+    return sum(path.stat().st_size for path in (data, Path(f"{data}-wal")) if path.exists())
 
 
 class Plug:

@@ -2,8 +2,9 @@
 
 The specification decides in steps, and a step sees **committed state overlaid with the writes of steps that are not yet
 committed**. Here the overlay is two attributes: `write` puts values there, `row` and `disk` look there first, and
-`commit` makes all of it durable in one transaction (WAL, synchronous=FULL) or none. Many steps share a commit; who
-collects them is the runtime's business. A step costs the rows that it touches, whatever else the file holds.
+`commit` makes all of it durable in one transaction (WAL, synchronous=FULL) or none; `prepare` is the part of it that
+waits for no disk. Many steps share a commit; who collects them is the runtime's business. A step costs the rows that it
+touches, whatever else the file holds, and rows that were touched lately are not read again (`impl.cache`).
 
 The file is opened with exclusive locking, before anything is looked at, so that a second process is refused: two
 writers on one WAL can corrupt it, and two nodes on one disk would mint the same dots. It bears an application id and
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from impl.cache import RowCache
 from impl.errors import UserError, one_line
 from spec.events import StorageWrite, WriteDisk
 from spec.rows import NO_ROW, Disk, Row
@@ -34,6 +36,12 @@ MEMORY = Path(":memory:")
 
 SMALLEST_BYTES = 512
 """SQLite takes a file that is smaller than its smallest page for an empty database, and would overwrite it."""
+
+CHECKPOINT_PAGES = 4000
+"""How many pages of 4 KiB the write-ahead log gathers before they are written back."""
+
+PAGE_CACHE_KIB = 32 * 1024
+"""What SQLite keeps of the file in memory."""
 
 NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
@@ -65,6 +73,9 @@ class Storage:
         self._new_rows: dict[Key, Row] = {}
         self._new_meta: dict[str, bytes] = {}
         self._new_lines: list[tuple[bytes, str]] = []
+        self._encoded: list[tuple[Key, bytes]] | None = None
+        """The new rows as they are in the open transaction; None while there is none."""
+        self._cache = RowCache()
         found = self.meta("disk")
         if found is not None:
             self._disk = _decode_disk(found)
@@ -77,12 +88,14 @@ class Storage:
 
     def row(self, key: Key) -> Row:
         """The row of a key; the empty row where there is none. Raises StorageError if it cannot be read."""
-        row = self._new_rows.get(key)
+        row = self._new_rows.get(key) or self._cache.get(key)
         if row is not None:
             return row
         try:
             found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
-            return NO_ROW if found is None else _decode_row(found[0])
+            row, size = (NO_ROW, 0) if found is None else (_decode_row(found[0]), len(found[0]))
+            self._cache.put(key, row, size)
+            return row
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
 
@@ -109,14 +122,15 @@ class Storage:
         """Whether there is anything to commit."""
         return bool(self._new_rows or self._new_lines or self._new_meta or self._new_disk)
 
-    def commit(self) -> None:
-        """Make everything since the last commit durable, together.
+    def prepare(self) -> None:
+        """Put everything since the last commit into a transaction; the next call but for reads must be `commit`.
 
-        Raises DiskFull when none of it is and the view is as it was then; StorageError when nobody knows.
+        Raises as `commit` does.
         """
         if not self.dirty:
             return
         db = self._connection
+        self._encoded = [(key, _encode(row)) for key, row in self._new_rows.items()]
         try:
             db.execute("BEGIN IMMEDIATE")
             if self._new_disk is not None:
@@ -126,16 +140,30 @@ class Storage:
                     "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                     self._new_meta.items(),
                 )
-            if self._new_rows:
+            if self._encoded:
                 db.executemany(
-                    "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row",
-                    [(key, _encode(row)) for key, row in self._new_rows.items()],
+                    "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row", self._encoded
                 )
             if self._new_lines:
                 db.executemany("INSERT INTO log (entry, chain) VALUES (?, ?)", self._new_lines)
-            db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._give_up(error) from error
+
+    def commit(self) -> None:
+        """Make everything since the last commit durable, together.
+
+        Raises DiskFull when none of it is and the view is as it was then; StorageError when nobody knows.
+        """
+        if self._encoded is None:
+            self.prepare()
+        if self._encoded is None:
+            return
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._give_up(error) from error
+        for key, encoded in self._encoded:
+            self._cache.put(key, self._new_rows[key], len(encoded))
         if self._new_disk is not None:
             self._disk = self._new_disk
         self._forget()
@@ -154,7 +182,7 @@ class Storage:
 
     def _forget(self) -> None:
         self._new_disk = None
-        self._new_rows, self._new_meta, self._new_lines = {}, {}, []
+        self._new_rows, self._new_meta, self._new_lines, self._encoded = {}, {}, [], None
 
     # Everything else.
 
@@ -256,6 +284,8 @@ def prepare(connection: sqlite3.Connection, path: Path, node: NodeId | None) -> 
             raise UserError(f"data file {path} belongs to node {owner[0].decode()}, not to {node}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
     if applied < set(MIGRATIONS):
         from impl.schema import migrate  # only then: importing it costs a node a third of its start
 

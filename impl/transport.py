@@ -100,7 +100,7 @@ class Frames(asyncio.BufferedProtocol):
 
     def send_frame(self, frame: bytes) -> None:
         """Send a whole frame."""
-        if not self.open:
+        if self._transport is None or self._closing:
             return
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -170,10 +170,10 @@ class Frames(asyncio.BufferedProtocol):
             self.close()
 
     def _take_frames(self) -> None:
-        view = memoryview(self._room)
+        room, view = self._room, memoryview(self._room)
         while self._end - self._start >= LENGTH_BYTES and not self._closing and not self._holds:
             body = self._start + LENGTH_BYTES
-            size = int.from_bytes(view[self._start : body])
+            size = int.from_bytes(room[self._start : body])
             if size > self.limit:
                 raise WireError(f"a frame of {size} bytes; the limit is {self.limit}")
             if self._end - body < size:
@@ -191,37 +191,42 @@ class Frames(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing and not self._closing:
-            self._transport.writelines(self._outgoing)
+            self._transport.write(b"".join(self._outgoing) if len(self._outgoing) > 1 else self._outgoing[0])
         self._outgoing.clear()
 
 
 class Queue:
-    """Frames that wait for a connection, at most so many and so many bytes; beyond that the oldest are lost."""
+    """Frames of messages that wait for a connection; beyond a number of messages, or bytes, the oldest are lost."""
 
-    def __init__(self, frames: int, size: int) -> None:
-        """An empty queue for at most `frames` frames of together at most `size` bytes."""
-        self._limits = frames, size
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
+    def __init__(self, messages: int, size: int) -> None:
+        """An empty queue for frames of together at most so many messages and bytes."""
+        self._limits = messages, size
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._messages = self._size = 0
         self.lost = 0
+        """Messages that had to go."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._messages
 
-    def put(self, frame: bytes) -> None:
-        """Add a frame at the end."""
-        self._waiting.append(frame)
+    def put(self, frame: bytes, messages: int = 1) -> None:
+        """Add a frame of so many messages at the end."""
+        self._waiting.append((frame, messages))
+        self._messages += messages
         self._size += len(frame)
-        frames, size = self._limits
-        while len(self._waiting) > frames or self._size > size:
-            self.lost += 1
-            self._size -= len(self._waiting.popleft())
+        most, size = self._limits
+        while self._messages > most or self._size > size:
+            self.lost += self._drop()[1]
 
     def take(self) -> bytes:
         """Remove the oldest."""
-        frame = self._waiting.popleft()
+        return self._drop()[0]
+
+    def _drop(self) -> tuple[bytes, int]:
+        frame, messages = self._waiting.popleft()
+        self._messages -= messages
         self._size -= len(frame)
-        return frame
+        return frame, messages
 
 
 class PeerLink:
@@ -242,12 +247,12 @@ class PeerLink:
         """The other node has just been heard of: if the link is down, try again now."""
         self._hurry.set()
 
-    def send(self, frame: bytes) -> None:
-        """Send a frame now or, while the other side is away or slow, later or never."""
+    def send(self, frame: bytes, messages: int = 1) -> None:
+        """Send a frame of so many messages now or, while the other side is away or slow, later or never."""
         if self.connected and self._frames is not None and not self._frames.slow and not self.queue:
             self._frames.send_frame(frame)
         else:
-            self.queue.put(frame)
+            self.queue.put(frame, messages)
 
     async def run(self) -> None:
         """Keep the link up until cancelled."""
@@ -256,8 +261,9 @@ class PeerLink:
             if await self._connect():
                 wait = RETRY_SECONDS[0]
             self._hurry.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), wait * random.uniform(0.5, 1.0))
+            with suppress(TimeoutError):  # no `wait_for`: before Python 3.12 it may swallow a cancellation
+                async with asyncio.timeout(wait * random.uniform(0.5, 1.0)):
+                    await self._hurry.wait()
             wait = min(2 * wait, RETRY_SECONDS[1])
 
     async def _connect(self) -> bool:
@@ -283,7 +289,8 @@ class PeerLink:
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(HELLO_SECONDS, frames.close)
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: frames, *self.address), HELLO_SECONDS)
+            async with asyncio.timeout(HELLO_SECONDS):
+                await loop.create_connection(lambda: frames, *self.address)
         except (OSError, TimeoutError) as error:
             deadline.cancel()
             self._say(f"not reachable: {reason_of(error)}")

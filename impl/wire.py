@@ -2,27 +2,29 @@
 
 A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. The first frame
 of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node answers
-`Welcome`, or `Turned` and closes. After that a peer's connection carries `Envelope`s one way, for each node opens its
-own; a client's carries calls, and their answers in any order.
+`Welcome`, or `Turned` and closes. After that a peer's connection carries lists of `Envelope`s, which left together, one
+way, for each node opens its own; a client's carries calls, and their answers in any order.
 
 Clients never handle clocks: what `spec.messages.Found` and `Put` call a context is a token here (`spec.token`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from impl.meters import Counts
 from spec.messages import Failed, Indefinite, Message, Refused, Stored
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, NodeId, Value
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
@@ -31,6 +33,9 @@ HELLO_BYTES = 64 * 1024
 
 ROOM_FOR_ANSWER_BYTES = 1024 * 1024
 """What a reply may need besides a sibling set: a long context, or the status of a large cluster."""
+
+PARCEL_MESSAGES, PARCEL_BYTES = 1024, 1024 * 1024
+"""How many messages a frame between nodes carries at most, and how large it is at most unless it carries one."""
 
 T = TypeVar("T")
 
@@ -174,13 +179,26 @@ class Status(Struct, frozen=True, tag=True):
     """Commits since it was started."""
     recorded: bool
     faults: bool
+    stopping: bool
+    """Whether it was told to stop, and only finishes what it has begun."""
+    clients: int
+    """Connections of clients."""
+    uptime: float
+    """Seconds since it was started."""
+    data_bytes: int
+    """The data file and its write-ahead log."""
+    counts: Counts
 
 
 class Done(Struct, frozen=True, tag=True):
     """The call was obeyed."""
 
 
-Told: TypeAlias = Stored | FoundHere | Indefinite | Failed | Refused | Status | Done | Turned
+class Stopping(Struct, frozen=True, tag=True):
+    """The node was told to stop and begins nothing new: it has changed nothing, ask another."""
+
+
+Told: TypeAlias = Stored | FoundHere | Indefinite | Failed | Refused | Stopping | Status | Done | Turned
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -198,7 +216,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 hello_decoder = msgspec.msgpack.Decoder(Hello)
 answer_decoder = msgspec.msgpack.Decoder(FromNode)
-envelope_decoder = msgspec.msgpack.Decoder(Envelope)
+parcel_decoder = msgspec.msgpack.Decoder(Annotated[list[Envelope], Meta(max_length=PARCEL_MESSAGES)])
 call_decoder = msgspec.msgpack.Decoder(Call)
 reply_decoder = msgspec.msgpack.Decoder(Reply)
 
@@ -209,6 +227,17 @@ def decode(decoder: msgspec.msgpack.Decoder[T], frame: memoryview) -> T:
         return decoder.decode(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(f"malformed frame: {' '.join(str(error).split())[:200]}") from None
+
+
+def parcels(envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
+    """The frames of messages that leave together, in their order, and how many are in each."""
+    for at in range(0, len(envelopes), PARCEL_MESSAGES):
+        part = envelopes[at : at + PARCEL_MESSAGES]
+        body = encode(part)
+        if len(body) <= PARCEL_BYTES:
+            yield framed(body), len(part)
+        else:
+            yield from ((framed(encode([envelope])), 1) for envelope in part)
 
 
 def framed(body: bytes) -> bytes:

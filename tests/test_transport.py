@@ -16,6 +16,8 @@ from impl.errors import UserError
 from impl.local import free_ports
 from impl.transport import Address, Frames, Queue, listen, parse_address
 from impl.wire import (
+    PARCEL_BYTES,
+    PARCEL_MESSAGES,
     PROTOCOL,
     CallGet,
     CallStatus,
@@ -30,6 +32,8 @@ from impl.wire import (
     cluster_digest,
     encode,
     framed,
+    parcel_decoder,
+    parcels,
 )
 from spec.messages import Repair, Written
 from spec.siblings import NO_VERSIONS
@@ -76,19 +80,35 @@ def test_room_for_a_large_frame_is_given_back() -> None:
     assert len(frames.get_buffer(-1)) < 100_000
 
 
-@given(st.lists(st.binary(max_size=9)), st.integers(1, 5), st.integers(1, 40))
-def test_a_queue_keeps_the_newest_within_its_limits(sent: list[bytes], most: int, size: int) -> None:
+@given(st.lists(st.tuples(st.binary(max_size=9), st.integers(1, 3))), st.integers(1, 9), st.integers(1, 40))
+def test_a_queue_keeps_the_newest_within_its_limits(sent: list[tuple[bytes, int]], most: int, size: int) -> None:
     queue = Queue(most, size)
-    for frame in sent:
-        queue.put(frame)
-    kept = [queue.take() for _ in range(len(queue))]
-    assert kept == sent[len(sent) - len(kept) :]
-    assert queue.lost == len(sent) - len(kept)
-    assert len(kept) <= most
+    for frame, messages in sent:
+        queue.put(frame, messages)
+    messages, kept = len(queue), list[bytes]()
+    while queue:
+        kept.append(queue.take())
+    gone = len(sent) - len(kept)
+    assert kept == [frame for frame, _ in sent[gone:]]
+    assert (queue.lost, messages) == (sum(m for _, m in sent[:gone]), sum(m for _, m in sent[gone:]))
+    assert messages <= most
     assert sum(map(len, kept)) <= size
-    if queue.lost:
-        more = sent[queue.lost - 1 :]
-        assert len(more) > most or sum(map(len, more)) > size
+    if gone:
+        more = sent[gone - 1 :]
+        assert sum(m for _, m in more) > most or sum(len(frame) for frame, _ in more) > size
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, PARCEL_MESSAGES))
+def test_messages_leave_in_order_in_frames_that_the_other_side_takes(sizes: list[int], copies: int) -> None:
+    messages = [Repair(Key(b"k" * (size * PARCEL_BYTES // 3)), NO_VERSIONS) for size in sizes]
+    envelopes = [Envelope(STAMP, message) for message in messages] * (copies if sum(sizes) == 0 else 1)
+    got = list[Envelope]()
+    for frame, count in parcels(envelopes):
+        inside = parcel_decoder.decode(frame[4:])
+        assert len(inside) == count
+        assert count == 1 or len(frame) <= PARCEL_BYTES + 4
+        got += inside
+    assert got == envelopes
 
 
 @pytest.mark.parametrize("text", ["", "x", ":1", "h:", "h:0", "h:65536", "h:-1", "h:1x", "7401"])
@@ -169,8 +189,8 @@ BAD_HELLOS: list[tuple[bytes, str]] = [
     (b"\x91" * 60_000, "malformed"),
     (encode(CallStatus(-1)), "malformed"),
     (encode(Envelope(STAMP, MESSAGE)), "malformed"),
-    (encode(PeerHello(PROTOCOL + 1, B, A, DIGEST)), "speaks protocol 1, not 2"),
-    (encode(ClientHello(PROTOCOL + 1, ClientId("me"))), "speaks protocol 1, not 2"),
+    (encode(PeerHello(PROTOCOL + 1, B, A, DIGEST)), "speaks protocol 2, not 3"),
+    (encode(ClientHello(PROTOCOL + 1, ClientId("me"))), "speaks protocol 2, not 3"),
     (encode(ClientHello(PROTOCOL, ClientId(""))), "malformed"),
     (encode(PeerHello(PROTOCOL, B, B, DIGEST)), "this is node a, not b"),
     (encode(PeerHello(PROTOCOL, NodeId("x"), A, DIGEST)), "knows no other node x"),
@@ -195,11 +215,13 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
         b"\xc1",
         b"\x91" * 100_000,
         encode(PEER),
-        encode(Envelope(Stamp(A, 1, 1, 0), MESSAGE)),
-        encode(Envelope(STAMP, Repair(Key(b"k"), NO_VERSIONS)))[:-2],
-        encode([STAMP, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]),
-        encode([[B, -1, 1, 0], MESSAGE]),
-        encode([[B, 2**70 % 2**64, 0, 0], MESSAGE]),
+        encode(Envelope(STAMP, MESSAGE)),
+        encode([Envelope(STAMP, MESSAGE), Envelope(Stamp(A, 1, 1, 0), MESSAGE)]),
+        encode([Envelope(STAMP, Repair(Key(b"k"), NO_VERSIONS))])[:-2],
+        encode([[STAMP, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]]),
+        encode([[[B, -1, 1, 0], MESSAGE]]),
+        encode([[[B, 2**70 % 2**64, 0, 0], MESSAGE]]),
+        encode([Envelope(STAMP, MESSAGE)] * (PARCEL_MESSAGES + 1)),
     ]
 
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
