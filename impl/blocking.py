@@ -35,6 +35,7 @@ from impl.reconcile import Change, Reconcile, reconciling
 from impl.transport import Address
 from impl.wire import Status
 from spec.messages import Stored
+from spec.types import NodeId
 
 T = TypeVar("T")
 
@@ -87,6 +88,10 @@ class Client:
     def status(self) -> Status:
         """See `impl.client.Client.status`."""
         return self._wait(self._client.status())
+
+    def statuses(self) -> dict[NodeId, Status | None]:
+        """See `impl.client.Client.statuses`."""
+        return self._wait(self._client.statuses())
 
     def close(self) -> None:
         """End the session, its log and its thread; calls that wait in other threads fail."""

@@ -45,11 +45,11 @@ from impl.outcomes import (
 from impl.reconcile import Change, Reconcile, reconciling
 from impl.routing import Routes
 from impl.transport import Address, parse_address
-from impl.wire import CallFaults, CallGet, CallPut, CallStatus, Done, FoundHere, Status
+from impl.wire import CallFaults, CallGet, CallPut, CallStatus, Done, FoundHere, Status, Stopping
 from spec.clock import NOTHING
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
 from spec.token import TokenError, peek
-from spec.types import ClientId, Key, RequestId, Value
+from spec.types import ClientId, Key, NodeId, RequestId, Value
 
 __all__ = [
     "ATTEMPTS",
@@ -180,15 +180,16 @@ class Client:
             asked = Asked(Put(Key(key), Value(value), NOTHING if context is None else peek(context)), context)
         except TokenError as error:
             raise OperationRefused(str(error)) from None
-        connection = await self._in_time(patience, self._routes.to_key(asked.put.key))
+        connection, tried = await self._in_time(patience, self._routes.to_key(asked.put.key)), set[Address]()
         while True:
             outcome = settled(asked.doubt, await self._put_once(connection, asked, patience))
             if isinstance(outcome, Stored):
                 if outcome.dot.actor.node != connection.node:
                     self._routes.doubt()  # it was forwarded: the ring is another than we think
                 return outcome
-            if asked.request is None and patience.spend():  # it never left
-                connection = await self._in_time(patience, self._routes.to_key(asked.put.key))
+            if asked.request is None and patience.spend():  # it never left, or was not begun
+                tried.add(connection.address)
+                connection = await self._in_time(patience, self._routes.to_key(asked.put.key, tried))
                 continue
             if isinstance(outcome, OperationFailed):
                 self._routes.doubt()
@@ -263,6 +264,21 @@ class Client:
         connection = await self._in_time(self._patience(None), self._routes.to_any())
         return await self._ask_aside(connection, CallStatus(connection.aside()), Status)
 
+    async def statuses(self) -> dict[NodeId, Status | None]:
+        """How every member of the cluster is; None of those that cannot be asked. Raises OperationFailed."""
+        await self._in_time(self._patience(None), self._routes.refresh())
+        assert self._routes.map is not None, "a refresh draws it"
+
+        async def of(node: NodeId, address: Address) -> Status | None:
+            try:
+                connection = await self._in_time(self._patience(None), self._routes.to(address, node))
+                return await self._ask_aside(connection, CallStatus(connection.aside()), Status)
+            except OperationFailed:
+                return None
+
+        addresses = self._routes.map.addresses
+        return dict(zip(addresses, await asyncio.gather(*(of(*member) for member in addresses.items())), strict=True))
+
     async def faults(self, wanted: CallFaults) -> None:
         """Make the node's links as faulty as asked. Raises OperationFailed, OperationRefused if it will not."""
         connection = await self._in_time(self._patience(None), self._routes.to_any())
@@ -301,6 +317,9 @@ class Client:
             case Failed() | Refused():
                 self._log_returned(request, told)
                 raise (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
+            case Stopping():
+                self._log_returned(request, Failed(f"node {connection.node} is stopping"))
+                raise OperationFailed(f"node {connection.node} is stopping")
             case _:
                 raise OperationFailed(f"node {connection.node} answered a get with {type(told).__name__}")
 
@@ -329,6 +348,11 @@ class Client:
                 if asked.doubt is None:
                     self._log_returned(asked.request, told)
                 return (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
+            case Stopping():
+                if asked.doubt is None:
+                    self._log_returned(asked.request, Refused(f"node {connection.node} is stopping"))
+                    asked.request = None  # for another node it is another request
+                return OperationRefused(f"node {connection.node} is stopping")
             case Indefinite():
                 asked.told = told
                 return MayHaveHappened(told.reason)
@@ -360,8 +384,8 @@ class Client:
     def _patience(self, timeout: float | None) -> Patience:
         return Patience(self.timeout if timeout is None else timeout, self.attempts)
 
-    async def _in_time(self, patience: Patience, connecting: Awaitable[Connection]) -> Connection:
-        """A connection before the deadline. Raises Unreachable."""
+    async def _in_time(self, patience: Patience, connecting: Awaitable[T]) -> T:
+        """What connecting gives, before the deadline. Raises Unreachable."""
         try:
             async with asyncio.timeout(patience.left):
                 return await connecting

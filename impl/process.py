@@ -1,8 +1,8 @@
 """A node as a process: everything is checked and taken in an order in which a refusal leaves nothing behind.
 
 The address first, then the data file, then the run begins with a committed start event, and only then is anybody
-served. SIGTERM and SIGINT end it: the batch that is being committed is finished, the file is closed, and nothing is
-left of its write-ahead log.
+served. SIGTERM and SIGINT end it: nothing new is begun for clients, what was begun is answered or reaches its timeout,
+within a bound; then the file is closed, and nothing is left of its write-ahead log.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import asyncio
 import secrets
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
-from impl.errors import UserError
+from impl.metrics import Metrics
+from impl.nodelog import Say, node_log
 from impl.runtime import Runtime
 from impl.server import Server
 from impl.settings import Settings
@@ -20,7 +22,7 @@ from impl.storage import open_storage
 from impl.transport import Frames, listen
 
 
-async def serve(settings: Settings, say: Callable[[str], None], stop: asyncio.Event) -> None:
+async def serve(settings: Settings, say: Say, stop: asyncio.Event) -> None:
     """Run a node until told to stop. Raises UserError, having changed nothing, if it cannot be started."""
     server: Server | None = None
 
@@ -28,28 +30,28 @@ async def serve(settings: Settings, say: Callable[[str], None], stop: asyncio.Ev
         assert server is not None, "nothing is accepted before the server is there"
         return server.accept()
 
-    listening = await listen(settings.listen, accept)
-    try:
+    with ExitStack() as taken:
+        listening = await listen(settings.listen, accept)
+        taken.callback(listening.close)
+        metrics = Metrics(settings.metrics) if settings.metrics is not None else None
+        if metrics is not None:
+            taken.callback(metrics.close)
         storage = open_storage(settings.data, settings.name)
-    except UserError:
-        listening.close()
-        raise
-    try:
+        taken.callback(storage.close)
         runtime = Runtime(storage, settings.name, settings.config, settings.members, record=settings.record)
         released = runtime.start(secrets.token_hex(8))
         if runtime.replaced_recording:
-            say("an earlier recording had a gap or another configuration; a new one takes its place")
+            say("recording begins anew", reason="the earlier one had a gap or another configuration")
         server = Server(settings, runtime, say)
         server.release(released)
-        say(f"node {settings.name} listens on {settings.listen}, run {runtime.epoch}")
+        if metrics is not None:
+            metrics.serve(server.status)
+        say("listening", address=str(settings.listen), run=runtime.epoch)
         await server.run(listening, stop)
-        say(f"node {settings.name} stopped")
-    finally:
-        listening.close()
-        storage.close()
+        say("stopped")
 
 
-def run_node(settings: Settings, say: Callable[[str], None], *, until_eof: bool = False) -> None:
+def run_node(settings: Settings, *, until_eof: bool = False) -> None:
     """Run a node until SIGTERM or SIGINT, or until standard input ends. Raises UserError."""
 
     async def main() -> None:
@@ -58,7 +60,7 @@ def run_node(settings: Settings, say: Callable[[str], None], *, until_eof: bool 
             loop.add_signal_handler(number, stop.set)
         if until_eof:
             loop.add_reader(0, stop.set)  # nobody writes there: readable means that it ended
-        await serve(settings, say, stop)
+        await serve(settings, node_log(settings.name, settings.log), stop)
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())

@@ -116,8 +116,9 @@ class Routes:
                 status = await connection.ask(CallStatus(connection.aside()))
         except (Lost, TimeoutError):
             raise Unreachable(f"node at {connection.address} did not say who the members are") from None
-        if isinstance(status, Status):
-            self.map = drawn(status, connection.address, self.map)
+        if not isinstance(status, Status):
+            raise Unreachable(f"node at {connection.address} did not say who the members are")
+        self.map = drawn(status, connection.address, self.map)
         self._refreshed = time.monotonic()
 
     def close(self) -> None:
@@ -137,7 +138,7 @@ class Routes:
 
     async def _first(self, preferred: list[Address], tried: Collection[Address]) -> Connection:
         """The first node that can be reached: preferred ones first, then those with an open connection."""
-        known = list(self.map.addresses.values()) if self.map is not None else []
+        known = list(self.map.addresses.values()) if self._by_ring and self.map is not None else []
         now, everybody = time.monotonic(), list(dict.fromkeys([*preferred, *self._nodes, *known]))
 
         def rank(address: Address) -> tuple[bool, bool, bool, bool]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from impl.errors import one_line, usage
+from impl.metrics import require_loopback
+from impl.nodelog import LogFormat
 from impl.runtime import check_members
 from impl.transport import Address, parse_address
 from spec.ring import Member
@@ -24,6 +26,7 @@ Table = dict[str, Any]  # as TOML has it: anything, until it has been converted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SECRET_BYTES = 64
+DRAIN_SECONDS = 5.0
 
 
 class PeerTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +50,11 @@ class NodeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     record: bool = False
     faults: bool = False
     """Whether faults of the node's links may be asked for over its port."""
+    metrics: str = ""
+    """Where Prometheus metrics are served: a loopback address, or nowhere."""
+    log: LogFormat = "text"
+    drain_seconds: Annotated[float, Meta(ge=0)] = DRAIN_SECONDS
+    """How long a node that is told to stop goes on with what it has begun."""
     store: Config = Config()
     peer: tuple[PeerTable, ...] = ()
 
@@ -65,6 +73,9 @@ class Settings(Struct, frozen=True):
     """Where the others listen."""
     record: bool
     faults: bool
+    metrics: Address | None = None
+    log: LogFormat = "text"
+    drain_seconds: float = DRAIN_SECONDS
 
 
 def read_toml(path: Path) -> Table:
@@ -138,6 +149,9 @@ def read_settings(table: Table, source: str = "") -> Settings:
         peers,
         written.record,
         written.faults,
+        require_loopback(parse_address(written.metrics)) if written.metrics else None,
+        written.log,
+        written.drain_seconds,
     )
 
 

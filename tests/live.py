@@ -16,16 +16,18 @@ from tests.nodes import THREE, running, settings_of
 class Live:
     """A cluster that serves for as long as the block lasts."""
 
-    def __init__(self, directory: Path, nodes: int, config: Config = THREE) -> None:
+    def __init__(self, directory: Path, nodes: int, config: Config = THREE, up: int | None = None) -> None:
+        """A cluster of so many nodes, of which the first `up` serve, or all."""
         self.settings = list(settings_of(directory, "abcde"[:nodes], config).values())
         self.addresses = [str(settings.listen) for settings in self.settings]
+        self._nodes_up = up
         self._up: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     async def _serve(self) -> None:
         done = asyncio.Event()
         try:
-            async with running(*self.settings):
+            async with running(*self.settings[: self._nodes_up]):
                 self._up.set_result((asyncio.get_running_loop(), done))
                 await done.wait()
         except BaseException as error:

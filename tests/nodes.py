@@ -48,11 +48,15 @@ class Running:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.said: list[str] = []
+        """Each event and its fields, as `event key=value …`."""
         self.stop = asyncio.Event()
-        self.task = asyncio.create_task(serve(settings, self.said.append, self.stop))
+        self.task = asyncio.create_task(serve(settings, self._hear, self.stop))
+
+    def _hear(self, event: str, /, **about: str | int) -> None:
+        self.said.append(" ".join([event, *(f"{name}={value}" for name, value in about.items())]))
 
     async def ready(self) -> None:
-        while not any("listens" in line for line in self.said):
+        while not any(line.startswith("listening ") for line in self.said):
             if self.task.done():
                 await self.task
             await asyncio.sleep(0.002)
@@ -70,7 +74,7 @@ async def running(*settings: Settings) -> AsyncIterator[list[Running]]:
         for node in nodes:
             await node.ready()
         for node in nodes:
-            while not all(f"peer {p.settings.name} connected" in node.said for p in nodes if p is not node):
+            while not all(f"peer connected peer={p.settings.name}" in node.said for p in nodes if p is not node):
                 await asyncio.sleep(0.002)
         yield nodes
     finally:

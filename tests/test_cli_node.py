@@ -74,7 +74,7 @@ class Node:
         self.process = start(*self.arguments)
         assert self.process.stderr is not None
         self.said = self.process.stderr.readline().decode()
-        assert self.said == f"node a listens on {self.address}, run 1\n"
+        assert self.said.split(maxsplit=1)[1] == f"event=listening node=a address={self.address} run=1\n"
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
         self.process.send_signal(number)
@@ -132,16 +132,47 @@ def test_nothing_found_is_a_status_of_its_own(node: Node) -> None:
     assert err.startswith("nothing is stored under absent\n")
 
 
-def test_status_and_ring(node: Node) -> None:
-    status, out, _ = run("status", "--node", node.address)
-    assert status == 0
-    assert out.decode().startswith(f"node a at {node.address}, run 1\n")
-    status, out, _ = run("status", "--json", "--node", node.address)
-    assert (status, json.loads(out)["node"]) == (0, "a")
-    assert run("ring", "some key", "--node", node.address)[:2] == (0, b"a\n")
-    status, out, _ = run("ring", "--json", "--node", node.address)
-    assert json.loads(out) == [{"node": "a", "zone": "", "weight": 1, "first": 256, "owns": 256}]
-    assert b"100.0%" in run("ring", "--node", node.address)[1]
+@pytest.mark.parametrize("key", [b"", b"\0", b"\xff\xfe", b"a b\n", "ключ".encode()])
+def test_keys_and_values_are_any_bytes(node: Node, key: bytes) -> None:
+    for value in (b"", b"\0", b"\n", bytes(range(256)), b"x" * 1024 * 1024):
+        context = json.loads(run("get", "--hex-key", key.hex(), "--json", "--node", node.address)[1])["context"]
+        put = ("put", "--hex-key", key.hex(), "--context", context, "--node", node.address)
+        assert run(*put, stdin=value)[0] == 0
+        status, out, err = run("get", "--hex-key", key.hex(), "--node", node.address)
+        assert (status, out) == (0, value)
+        assert f"{len(value)} bytes" in err
+
+
+def test_keys_are_as_the_shell_gave_them(node: Node) -> None:
+    for key in ("plain", "Ключ", "0x00"):
+        assert run("put", key, key, "--node", node.address)[0] == 0
+        assert run("get", "--hex-key", key.encode().hex(), "--node", node.address)[:2] == (0, key.encode())
+    assert run("put", "", "empty", "--node", node.address)[0] == 0
+    assert b"empty" in run("get", "--hex-key", "", "--node", node.address)[1]
+    assert "is not hexadecimal" in refused("get", "--hex-key", "0", "--node", node.address)[1]
+
+
+def test_a_value_over_the_limit_is_refused_in_one_line(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (1024 * 1024 + 1))
+    status, line = refused("put", "large", "--file", tmp_path / "large", "--node", node.address)
+    assert (status, line) == (1, "ringspec: the value is 1048577 bytes, the limit is 1048576\n")
+
+
+def test_nodes_may_be_named_by_the_environment(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RINGSPEC_NODES", f"127.0.0.1:{free_ports(1)[0]} {node.address}")
+    assert run("put", "env", "v")[0] == 0
+    assert run("get", "env")[:2] == (0, b"v")
+
+
+def test_a_put_that_may_have_happened_has_a_status_of_its_own(tmp_path: Path) -> None:
+    """Two nodes of three are not there: the put is on one disk, and not on two."""
+    more = [f"b=127.0.0.1:{free_ports(1)[0]}", f"c=127.0.0.1:{free_ports(1)[0]}"]
+    node = Node(tmp_path, "-n", "3", "-r", "2", "-w", "2", "--peer", more[0], "--peer", more[1])
+    status, line = refused("put", "k", "v", "--timeout", "0.2", "--node", node.address)
+    assert (status, line) == (3, "ringspec: node a did not answer in time\n")
+    assert refused("get", "k", "--timeout", "0.2", "--node", node.address)[0] == 1
+    node.process.kill()
+    node.process.communicate()
 
 
 def test_a_port_and_a_data_file_are_used_by_one_process(node: Node) -> None:
@@ -178,6 +209,9 @@ ONE = ("-n", "1", "-r", "1", "-w", "1")
         ((*ONE, "--peer", "b=127.0.0.1:1,size=2"), "is not understood"),
         ((*ONE, "--peer", "b b=127.0.0.1:1"), "is not a name for a node"),
         ((*ONE, "--name", ""), "a node needs --name"),
+        ((*ONE, "--metrics", "0.0.0.0:9401"), "metrics are served on a loopback address only"),
+        ((*ONE, "--metrics", "9401"), "is not an address"),
+        ((*ONE, "--log", "xml"), "'xml' is not one of 'text', 'json'"),
         ((*ONE, "--listen", "7401"), "is not an address"),
         ((*ONE, "--weight", "0"), "weight of node a must be 1 to 1000, not 0"),
         ((*ONE, "--secret-file", "absent"), "secret absent cannot be read"),
@@ -205,6 +239,8 @@ def test_settings_that_cannot_work_are_wrong_usage(
         ("[store]\nn = 2\nw = 3", "w must be between 1 and n = 2, not 3"),
         ("[store.limits]\nsiblings = 0", "limit siblings must be at least 1, not 0"),
         ("[[peer]]\nname = 'b'", "missing required field `address`"),
+        ("drain_seconds = -1", "Expected `float` >= 0.0"),
+        ("log = 'xml'", "Invalid enum value 'xml'"),
         ("x = ", "cannot be read"),
         ("name = 7", "Expected `str`, got `int`"),
     ],
@@ -242,7 +278,8 @@ def test_data_files_that_are_not_this_node_s_are_refused(capsys: pytest.CaptureF
 def test_signals_stop_a_node_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     node = Node(tmp_path, "--record")
     assert run("put", "k", "v", "--node", node.address)[0] == 0
-    assert node.end(number) == (0, "node a stopped\n")
+    status, err = node.end(number)
+    assert (status, err.split(maxsplit=1)[1]) == (0, "event=stopped node=a\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.db", "secret"], "the write-ahead log is folded in"
     status, out, err = run("export", node.data)
     assert (status, err) == (0, "")

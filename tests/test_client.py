@@ -282,7 +282,7 @@ def test_a_put_whose_connection_is_lost_may_have_happened_and_nothing_is_logged_
 
     async def main() -> None:
         settings = list(settings_of(tmp_path, NAMES, THREE).values())
-        node = Running(settings[0])
+        node = Running(structs.replace(settings[0], drain_seconds=0.0))
         await node.ready()
         async with await connect([settings[0].listen], log, timeout=1) as store:
             calls = asyncio.gather(store.put(b"k", b"1"), store.get(b"k"), return_exceptions=True)

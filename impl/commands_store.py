@@ -1,0 +1,115 @@
+"""`ringspec put` and `ringspec get`: values in and out, as they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from impl.console import (
+    as_bytes,
+    as_key,
+    hex_option,
+    json_option,
+    node_option,
+    print_json,
+    say,
+    shown,
+    timeout_option,
+    with_client,
+    write_out,
+)
+
+if TYPE_CHECKING:
+    from impl.client import Client, Values
+
+
+@click.command()
+@click.argument("key")
+@click.argument("value", required=False)
+@click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="Take the value from a file.")
+@click.option("--context", metavar="TOKEN", help="From a get: supersede exactly what that get showed.")
+@hex_option
+@json_option
+@timeout_option
+@node_option
+def put(
+    key: str,
+    value: str | None,
+    file: Path | None,
+    context: str | None,
+    hex_key: bool,
+    as_json: bool,
+    timeout: float | None,
+    nodes: tuple[str, ...],
+) -> None:
+    """Store VALUE, the content of --file, or standard input, under KEY."""
+    if value is not None and file is not None:
+        raise click.UsageError("give VALUE or --file, not both")
+    name = as_key(key, hex_key)
+    content = as_bytes(value) if value is not None else read_value(file)
+
+    async def use(client: Client) -> int:
+        stored = await client.put(name, content, context)
+        if as_json:
+            print_json({"stored": stored.dot})
+        else:
+            say(f"stored as {stored.dot}")
+        return 0
+
+    with_client(nodes, timeout, use)
+
+
+def read_value(file: Path | None) -> bytes:
+    """The content of a file, or of standard input."""
+    if file is None or str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
+
+
+@click.command()
+@click.argument("key")
+@hex_option
+@json_option
+@timeout_option
+@node_option
+def get(key: str, hex_key: bool, as_json: bool, timeout: float | None, nodes: tuple[str, ...]) -> None:
+    """Print the value of KEY as it is; several, each on a line of its own, where puts were concurrent.
+
+    What the value's name is, and the context for the next put, is printed on standard error. The exit status is 1
+    where nothing is stored.
+    """
+    name = as_key(key, hex_key)
+
+    async def use(client: Client) -> int:
+        values = await client.get(name)
+        if as_json:
+            print_json(
+                {
+                    "siblings": [{"version": str(version), "value": version.value} for version in values.siblings],
+                    "context": values.context,
+                }
+            )
+        else:
+            show_values(name, values)
+        return 0 if values.siblings else 1
+
+    with_client(nodes, timeout, use)
+
+
+def show_values(key: bytes, values: Values) -> None:
+    """Values on standard output, what is known of them on standard error."""
+    found = len(values.siblings)
+    if not found:
+        say(f"nothing is stored under {shown(key)}")
+    elif found > 1:
+        say(f"{found} siblings: values that were put without knowing of each other; put one with the context to settle")
+    for version in values.siblings:
+        say(f"version {version}, {len(version.value)} bytes")
+    say(f"context {values.context}")
+    write_out(b"".join(version.value + (b"\n" if found > 1 else b"") for version in values.siblings))

@@ -1,0 +1,99 @@
+"""What the commands share: options, keys as the shell gives them, and where what is said goes.
+
+Values go to standard output as they are; everything that is said about them goes to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from impl.client import Client
+
+DEFAULT_NODE = "127.0.0.1:7401"
+NODES_VARIABLE = "RINGSPEC_NODES"
+
+node_option = click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="HOST:PORT",
+    envvar=NODES_VARIABLE,
+    help=f"A node to ask; may be repeated, the first that answers is asked. [${NODES_VARIABLE}, or {DEFAULT_NODE}]",
+)
+timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after so long. [10]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; keys and values are base64 in it.")
+hex_option = click.option("--hex-key", is_flag=True, help="KEY is in hexadecimal, so that it can be any bytes.")
+
+
+def quorum_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options -n, -r and -w."""
+    for name, meaning in (("w", "Acknowledgements a put waits for."), ("r", "Answers a get waits for.")):
+        command = click.option(f"-{name}", name, type=int, default=None, help=meaning)(command)
+    return click.option("-n", "n", type=int, default=None, help="Replicas of each key.")(command)
+
+
+def say(line: str) -> None:
+    """Tell the user something that is not the result."""
+    click.echo(line, err=True)
+
+
+def write_out(data: bytes) -> None:
+    """Bytes to standard output, as they are."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def print_json(value: object) -> None:
+    """One JSON object on a line; bytes are base64."""
+    import msgspec
+
+    write_out(msgspec.json.encode(value) + b"\n")
+
+
+def as_bytes(text: str) -> bytes:
+    """An argument as the shell gave it."""
+    import os
+
+    return os.fsencode(text)
+
+
+def as_key(text: str, hex_key: bool) -> bytes:
+    """The key that an argument names. Raises UsageError."""
+    if not hex_key:
+        return as_bytes(text)
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not hexadecimal; give two digits for each byte") from None
+
+
+def shown(data: bytes) -> str:
+    """Bytes for people: text as it is where it can be printed, else quoted and escaped, else hexadecimal."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"0x{data.hex()}"
+    if text.isprintable() and text:
+        return text
+    return repr(text) if all(c.isprintable() or c in "\n\r\t" for c in text) else f"0x{data.hex()}"
+
+
+def with_client(nodes: tuple[str, ...], timeout: float | None, use: Callable[[Client], Awaitable[int]]) -> NoReturn:
+    """Connect to the first of these nodes that answers, use it, and exit with the status that this gives."""
+    import asyncio
+
+    from impl.client import TIMEOUT_SECONDS, connect
+
+    async def run() -> int:
+        async with await connect(nodes or (DEFAULT_NODE,), timeout=timeout or TIMEOUT_SECONDS) as client:
+            return await use(client)
+
+    raise SystemExit(asyncio.run(run()))

@@ -1,0 +1,163 @@
+"""What the data file of a node at rest holds, for `ringspec inspect`.
+
+The file is locked as a node would lock it, so that no node can start on it meanwhile, and a running node's is refused.
+It is only read: not even an older file is brought up to date. (A write-ahead log that a killed node left beside it is
+folded in by SQLite, as at any opening.)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+
+from impl.console import print_json, shown
+from impl.errors import UserError, one_line
+from impl.show import number, plural, size
+from impl.storage import APPLICATION_ID, MIGRATIONS, NOT_OURS, SMALLEST_BYTES, applied_migrations, refusal
+from spec.clock import show_clock
+from spec.rows import Disk, Row
+from spec.siblings import context_of
+
+VALUE_SHOWN = 60
+"""How much of a value is shown, in characters."""
+
+
+class About(Struct, frozen=True):
+    """A data file as a whole."""
+
+    file: str
+    data_bytes: int
+    schema: tuple[str, ...]
+    """The migrations that it has been through."""
+    current: bool
+    """Whether these are all that there are."""
+    facts: dict[str, str]
+    """What the node keeps about itself: its name, how often it was started, and so on."""
+    disk: Disk | None
+    tables: dict[str, int]
+    """Rows of each table."""
+
+
+class Inspected:
+    """An open data file."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Use `inspect_file`."""
+        self._db, self._path = Database(connection), path
+
+    def about(self) -> About:
+        """The file as a whole."""
+        facts = {str(row["name"]): bytes(row["value"]) for row in table(self._db, "meta").rows}
+        disk = facts.pop("disk", None)
+        applied = applied_migrations(self._db.conn)
+        return About(
+            file=str(self._path),
+            data_bytes=self._path.stat().st_size,
+            schema=tuple(sorted(applied)),
+            current=applied == set(MIGRATIONS),
+            facts={name: shown(value) for name, value in facts.items()},
+            disk=None if disk is None else msgspec.msgpack.decode(disk, type=Disk),
+            tables={name: table(self._db, name).count for name in ("rows", "log")},
+        )
+
+    def rows(self, key: bytes | None, limit: int | None) -> Iterator[tuple[bytes, Row]]:
+        """Rows by increasing key, at most so many; only that of one key, if it is given."""
+        where, arguments = (None, None) if key is None else ("key = ?", [key])
+        for row in table(self._db, "rows").rows_where(where, arguments, order_by="key", limit=limit):
+            yield bytes(row["key"]), msgspec.msgpack.decode(row["row"], type=Row)
+
+    def show(self, key: bytes | None, limit: int | None, *, as_json: bool) -> None:
+        """Print the file as a whole, then rows."""
+        about = self.about()
+        if as_json:
+            print_json(about)
+            for name, row in self.rows(key, limit):
+                print_json({"key": name} | as_json_row(row))
+            return
+        lines = list(told(about)) if key is None else []
+        count = 0
+        for name, row in self.rows(key, limit):
+            lines += told_row(name, row)
+            count += 1
+        if key is not None and not count:
+            raise UserError(f"{self._path} holds no row of {shown(key)}")
+        if key is None and count < about.tables["rows"]:
+            lines.append(f"… and {plural(about.tables['rows'] - count, 'more row')}; --limit 0 shows all")
+        print("\n".join(lines))
+
+
+def table(database: Database, name: str) -> Table:
+    """A table; no view has any of our names."""
+    found = database.table(name)
+    assert isinstance(found, Table)
+    return found
+
+
+def told(about: About) -> Iterator[str]:
+    """A file as a whole, for people."""
+    age = "" if about.current else ", older than this program: a node brings it up to date when it starts"
+    yield f"data file {about.file} of node {about.facts.get('node', '?')}, {size(about.data_bytes)}"
+    yield f"schema {' '.join(about.schema) or 'none'}{age}"
+    if about.disk is None:
+        yield "disk new: no node has started on it"
+    else:
+        yield f"disk incarnation {about.disk.incarnation}, {plural(about.disk.births, 'actor')} born"
+    facts = {name: value for name, value in about.facts.items() if name != "node"}
+    if facts:
+        yield "facts " + ", ".join(f"{name} {value}" for name, value in sorted(facts.items()))
+    yield f"{plural(about.tables['rows'], 'key')}, {plural(about.tables['log'], 'line')} of a recording"
+
+
+def told_row(key: bytes, row: Row) -> Iterator[str]:
+    """A row, for people: its siblings, and what the node itself has minted."""
+    minted = f"; minted {number(row.counter)} under birth {row.birth}" if row.birth else ""
+    siblings = "1 version" if len(row.siblings) == 1 else plural(len(row.siblings), "sibling")
+    yield f"{shown(key)}: {siblings}, context {show_clock(context_of(row.siblings))}{minted}"
+    for version in row.siblings:
+        text = shown(version.value)
+        cut = text if len(text) <= VALUE_SHOWN else text[:VALUE_SHOWN] + "…"
+        yield f"  {version}  {plural(len(version.value), 'byte')}: {cut}"
+
+
+def as_json_row(row: Row) -> dict[str, object]:
+    """A row as `ringspec get --json` shows siblings."""
+    return {
+        "siblings": [{"version": str(version), "value": version.value} for version in row.siblings],
+        "context": show_clock(context_of(row.siblings)),
+        "birth": row.birth,
+        "counter": row.counter,
+        "minted": [{"request": str(minted.request), "counter": minted.counter} for minted in row.minted],
+    }
+
+
+@contextmanager
+def inspect_file(path: Path) -> Iterator[Inspected]:
+    """A data file at rest, locked until the end of the block. Raises UserError, and changes nothing."""
+    if not path.is_file():
+        raise UserError(f"there is no data file {path}")
+    if path.stat().st_size < SMALLEST_BYTES:
+        raise UserError(NOT_OURS.format(path))
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA query_only = ON")
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise UserError(NOT_OURS.format(path))
+        if not applied_migrations(connection) <= set(MIGRATIONS):
+            raise UserError(f"data file {path} was written by a newer version of ringspec; use that one")
+        yield Inspected(connection, path)
+    except sqlite3.Error as error:
+        raise UserError(refusal(path, error)) from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UserError(f"data file {path} is damaged: {one_line(error)}") from None
+    finally:
+        connection.close()
