@@ -56,7 +56,7 @@ def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
     found = result.violation
     violation = None
     if found is not None:
-        violation = ReportedViolation(found.property, found.kind, found.clause, _reported(machine, found.path))
+        violation = ReportedViolation(found.property, found.kind, found.clause, reported(machine, found.path))
     report = Report(
         machine=result.machine,
         verdict=result.verdict,
@@ -73,7 +73,8 @@ def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
-def _reported(machine: Machine[S, A], path: tuple[Step[S, A], ...]) -> list[ReportedStep]:
+def reported(machine: Machine[S, A], path: tuple[Step[S, A], ...]) -> list[ReportedStep]:
+    """The steps of a path as JSON shows them."""
     steps = []
     for index, step in enumerate(path):
         changed = changes_told(machine, path[index - 1].state, step.state) if index else []
