@@ -1,0 +1,65 @@
+"""Random faults on five processes under load: every acknowledged write is accounted for, every log is valid."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from checker.validate import examine, told
+from impl.faults import Faults
+from impl.wire import CallFaults
+from spec.types import NodeId
+from tests.chaos import Chaos, tell
+
+
+def survive(directory: Path, seed: int, seconds: float, orders: int) -> Chaos:
+    """A run, validated; if anything is wrong, where its logs are."""
+    chaos: Chaos | None = None
+
+    async def main() -> None:
+        nonlocal chaos
+        chaos = Chaos(directory, seed)
+        await chaos.run(seconds)
+
+    try:
+        asyncio.run(main())
+        assert chaos is not None
+        print(tell(chaos.done))
+        report = examine(chaos.logs, orders=orders)
+        print(told(chaos.logs, report))
+        assert report.problem is None, told(chaos.logs, report)
+    except BaseException as failure:
+        if chaos is not None and not list(chaos.logs.glob("a.ndjson")):
+            chaos.cluster.export(chaos.logs)
+        failure.add_note(f"the logs of this run: {directory / 'logs'} (ringspec validate {directory / 'logs'})")
+        raise
+    return chaos
+
+
+def test_ten_seconds_of_chaos(tmp_path: Path) -> None:
+    chaos = survive(tmp_path, 1, 10, 0)
+    assert chaos.done["acknowledged"] > 20
+
+
+@pytest.mark.deep
+def test_two_minutes_of_chaos(tmp_path: Path) -> None:
+    chaos = survive(tmp_path, 2, 120, 1)
+    assert all(chaos.done[kind] for kind in ("kill", "freeze", "cut", "cut one way", "disturb"))
+    assert chaos.done["acknowledged"] > 1_000
+
+
+def test_a_cut_in_one_direction_loses_what_is_sent_and_lets_in_what_arrives() -> None:
+    faults, b, c = Faults(), NodeId("b"), NodeId("c")
+
+    def seen() -> tuple[bool, int, int, bool]:
+        return faults.active, len(faults.delays(b)), len(faults.delays(c)), faults.lets_in(b)
+
+    assert seen() == (False, 1, 1, True)
+    faults.become(CallFaults(0, mute=(b,)))
+    assert seen() == (True, 0, 1, True)
+    faults.become(CallFaults(0, cut=(b,)))
+    assert seen() == (True, 0, 1, False)
+    faults.become(CallFaults(0))
+    assert seen() == (False, 1, 1, True)
