@@ -1,4 +1,4 @@
-"""The checker's half of the command line: check, replay, validate and prove.
+"""The checker's half of the command line: check, liveness, replay, validate and prove.
 
 Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
 root, adds them to `ringspec`.
@@ -61,6 +61,35 @@ def check(
 
 
 @click.command()
+@click.argument("model", required=False)
+@click.option("--list", "list_only", is_flag=True, help="List the models that claim something of whole runs.")
+@click.option("--max-states", type=int, help="Stop after so many distinct states.")
+@click.option("--max-depth", type=int, help="Look no further than so many steps.")
+@click.option("--max-seconds", type=float, help="Stop after so long.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def liveness(
+    model: str | None,
+    list_only: bool,
+    max_states: int | None,
+    max_depth: int | None,
+    max_seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Judge what has to happen in the end in every fair run of MODEL; `--list` names the models."""
+    from checker.check import list_models
+    from checker.convergence import CONVERGENCE
+    from checker.liveness_report import liveness
+    from checker.outcome import Bounds
+
+    if list_only:
+        raise SystemExit(list_models(CONVERGENCE))
+    if model is None:
+        raise click.UsageError("name a model, or --list them")
+    bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
+    raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json))
+
+
+@click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--step", is_flag=True, help="Go step by step, forwards and back.")
 @click.option("--key", metavar="KEY", help="Of a recorded run: only what concerns this key.")
@@ -107,8 +136,3 @@ def prove(names: tuple[str, ...], seeds: int, as_json: bool) -> None:
     from checker.prove.prove import prove
 
     raise SystemExit(prove(names, seeds, as_json, sys.stdout))
-
-
-COMMANDS: dict[str, click.Command] = {
-    command.name: command for command in (check, prove, replay, validate) if command.name
-}

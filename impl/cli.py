@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "operate",
     "get": "store",
     "inspect": "operate",
+    "liveness": "checker",
     "node": "node",
     "prove": "checker",
     "put": "store",

@@ -10,13 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.check import HOLDS, INCOMPLETE, OUR_BUG, USAGE, VIOLATED, AnyMachine, Registry, Streams
+from checker.convergence import CONVERGENCE, ONE_LOST, Converging
 from checker.explore import explore
 from checker.liveness import check_liveness
 from checker.liveness_report import liveness
 from checker.machine import Eventually, Fair, LeadsTo, Liveness, SimpleMachine
 from checker.outcome import Bounds, ModelError
+from spec.events import Event
+from spec.messages import Repair
+from spec.network import Envelope
+from spec.spent import Driver
+from spec.world import Advance, Server, advance
 from tests.machines import ewd840
 from tests.machines.chang_roberts import ChangRoberts
 from tests.machines.dining import Dining
@@ -229,6 +236,30 @@ def lasso_values(machine: Countdown) -> tuple[list[int], list[int]] | None:
         if lasso is None
         else ([step.state.value for step in lasso.stem], [step.state.value for step in lasso.cycle])
     )
+
+
+# The store.
+
+
+@pytest.mark.parametrize("name", CONVERGENCE)
+def test_replicas_converge_by_being_read_under_every_condition(name: str) -> None:
+    about, make = CONVERGENCE[name]
+    result = check_liveness(make())
+    assert result.verdict == ("violated" if "must fail: convergence" in about else "holds")
+
+
+def test_replicas_do_not_converge_if_repairs_are_not_sent() -> None:
+    def silent(server: Server, event: Event) -> Advance:
+        found = advance(server, event)
+        said = tuple(s for s in found.leaving if not (isinstance(s, Envelope) and isinstance(s.message, Repair)))
+        return replace(found, leaving=said)
+
+    machine = Converging("silent", ONE_LOST, driver=Driver(silent))
+    assert check_liveness(machine).verdict == "violated"
+
+
+def test_where_replicas_converge_the_claims_of_safety_hold_too() -> None:
+    assert explore(CONVERGENCE["converge"][1]()).verdict == "holds"
 
 
 # Against a search that shares nothing with ours: every set of states, is it strongly connected, and is it fair?
