@@ -52,7 +52,9 @@ class Chaos:
             evil = asyncio.create_task(self.harm())
             await asyncio.wait([evil, *writers], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             self.stop.set()
-            await asyncio.gather(evil, *writers)
+            for end in await asyncio.gather(evil, *writers, return_exceptions=True):
+                if isinstance(end, BaseException):
+                    raise end
             await self.account()
             await self.cluster.stop()
         self.cluster.export(self.logs)
