@@ -68,6 +68,9 @@ from spec.state import GetInFlight
 from spec.token import TokenError, seal, unseal
 from spec.types import ClientId, NodeId, RequestId
 
+THREAD_SECONDS = 0.002
+"""While commits take less than this, to wait for them costs less than to have another thread wait."""
+
 FULL_DISK_RETRY_SECONDS = 1.0
 """After how long a timer fires again whose firing met a full disk."""
 
@@ -188,10 +191,10 @@ class Server:
             try:
                 decided = self.runtime.decide(batch)
                 self.runtime.prepare(decided)
-                if self.runtime.storage.dirty:
-                    released = await loop.run_in_executor(writer, self.runtime.commit, decided)
-                else:
+                if self.runtime.storage.commit_seconds < THREAD_SECONDS:
                     released = self.runtime.commit(decided)
+                else:
+                    released = await loop.run_in_executor(writer, self.runtime.commit, decided)
             except DiskFull as error:
                 self._give_back(batch, str(error))
             else:

@@ -17,6 +17,7 @@ refused; one that knows fewer is brought up to date in a transaction.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -76,6 +77,8 @@ class Storage:
         self._encoded: list[tuple[Key, bytes]] | None = None
         """The new rows as they are in the open transaction; None while there is none."""
         self._cache = RowCache()
+        self.commit_seconds = 0.0
+        """How long a commit has taken lately."""
         found = self.meta("disk")
         if found is not None:
             self._disk = _decode_disk(found)
@@ -158,10 +161,12 @@ class Storage:
             self.prepare()
         if self._encoded is None:
             return
+        started = time.perf_counter()
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._give_up(error) from error
+        self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         for key, encoded in self._encoded:
             self._cache.put(key, self._new_rows[key], len(encoded))
         if self._new_disk is not None:
