@@ -49,10 +49,12 @@ class Dining(SimpleMachine[State, Act]):
             Always("exclusive-access", self.neighbours_eat),
             Sometimes("somebody-eats", lambda state: "Eat" in state.places, of="exclusive-access"),
         )
-        self.liveness: Sequence[Liveness[State]] = [
-            LeadsTo(f"{p}-does-not-starve", lambda _: True, lambda state, p=p: not state.hungry[p]) for p in range(n)
-        ]
+        self.liveness: Sequence[Liveness[State]] = [self.does_not_starve(p) for p in range(n)]
         self.fairness: Sequence[Fair[Act]] = (Fair("philosopher", lambda act: act.philosopher),) if fair else ()
+
+    def does_not_starve(self, p: int) -> Liveness[State]:
+        """Whatever happens, philosopher `p` is not hungry later."""
+        return LeadsTo(f"{p}-does-not-starve", lambda _: True, lambda state: not state.hungry[p])
 
     def neighbours_eat(self, state: State) -> str | None:
         """Two who share a fork do not eat at once (ExclusiveAccess)."""
@@ -64,7 +66,8 @@ class Dining(SimpleMachine[State, Act]):
     def initial(self) -> list[State]:
         """Each fork is dirty, and held by the philosopher of the lowest number beside it."""
         forks = tuple(Fork(0 if fork == 1 else fork, False) for fork in range(self.n))
-        return [State(forks, ("Loop",) * self.n, (True,) * self.n)]
+        places: tuple[Place, ...] = tuple("Loop" for _ in range(self.n))
+        return [State(forks, places, (True,) * self.n)]
 
     def actions(self, state: State) -> list[Act]:  # noqa: ARG002 - all can always act
         """Everybody."""
