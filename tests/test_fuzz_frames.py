@@ -438,13 +438,19 @@ async def over_sockets(directory: Path, seed: int, count: int) -> None:
         assert not subject.troubles, subject.troubles
 
 
-def test_mutated_frames_over_sockets_do_no_harm(tmp_path: Path) -> None:
-    asyncio.run(over_sockets(tmp_path, 1, 500))
+@settings(max_examples=1)
+@given(st.integers(1, 2**32))
+def test_mutated_frames_over_sockets_do_no_harm(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    asyncio.run(over_sockets(tmp_path_factory.mktemp("sockets"), seed, 500))
 
 
 @pytest.mark.deep
-def test_thousands_of_mutated_frames_over_sockets_do_no_harm(tmp_path: Path) -> None:
-    asyncio.run(over_sockets(tmp_path, 2, 10_000))
+@settings(max_examples=10)
+@given(st.integers(1, 2**32))
+def test_thousands_of_mutated_frames_over_sockets_do_no_harm(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    asyncio.run(over_sockets(tmp_path_factory.mktemp("sockets"), seed, 1_000))
 
 
 DECODERS = [value for _, value in sorted(vars(wire).items()) if isinstance(value, msgspec.msgpack.Decoder)]
