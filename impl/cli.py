@@ -34,6 +34,7 @@ COMMANDS = {
     "put": "store",
     "replay": "checker",
     "ring": "operate",
+    "simulate": "checker",
     "status": "operate",
     "validate": "checker",
 }
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from impl.errors import UserError
 
     try:
-        status = cli.main(arguments, standalone_mode=False)
+        status = cli.main(arguments, prog_name="ringspec", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         status = 2

@@ -182,6 +182,20 @@ def test_a_port_and_a_data_file_are_used_by_one_process(node: Node) -> None:
     assert "is in use by another process" in refused("export", node.data)[1]
 
 
+@pytest.mark.parametrize("command", ["get", "put", "status", "inspect", "node"])
+def test_help_answers_at_once(command: str) -> None:
+    """It imports the command line and nothing that it would run: time is not measured here, its cause is."""
+    code = (
+        "import sys; from impl.cli import main\ntry: main(sys.argv[1:])\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, command, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.startswith(f"Usage: ringspec {command}")
+    modules = {name.partition(".")[0] for name in told.stderr.split()}
+    assert not modules & {"asyncio", "msgspec", "spec", "checker", "sqlite3", "rich", "structlog", "prometheus_client"}
+    ours = {name for name in told.stderr.split() if name.startswith("impl.")}
+    assert len(ours) <= 4, ours
+
+
 def node_with(tmp_path: Path, *more: str | Path) -> list[str | Path]:
     """The arguments of a node that could start but for `more`."""
     (tmp_path / "secret").write_bytes(b"s" * 32)

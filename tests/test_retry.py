@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from checker.logs import Invalid, read_log
 from checker.validate import examine
+from impl import wire
 from impl.client import (
     Client,
     MayHaveHappened,
@@ -28,11 +30,15 @@ from impl.outcomes import Attempt, settled
 from impl.recorder import export_log
 from impl.server import Server
 from impl.transport import Address, Frames
-from impl.wire import PROTOCOL, Call, CallFaults, CallGet, CallPut, Reply, Told, Welcome, call_decoder, decode
+from impl.wire import PROTOCOL, Call, CallFaults, CallGet, CallPut, Told, Welcome, call_decoder, decode
 from spec.clock import NOTHING, Actor, Dot
+from spec.events import Invoke, Reply, Timeout
 from spec.messages import Failed, Get, Indefinite, Operation, Put, Refused, Stored
+from spec.ring import owners_of
 from spec.token import seal
-from spec.types import ClientId, Key, NodeId, RequestId, Value
+from spec.trace import FORMAT, ClientLog, Invoked, Step
+from spec.types import ClientId, Key, Limits, NodeId, RequestId, Value
+from tests import recorded
 from tests.nodes import ONE, SECRET, THREE, Running, clients, running, settings_of
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
@@ -60,7 +66,7 @@ class Pretender:
             if told is None:
                 frames.close()
             else:
-                frames.send(Reply(call.call, told))
+                frames.send(wire.Reply(call.call, told))
 
         def hello(_: memoryview) -> None:
             frames.send(Welcome(PROTOCOL, self.name, 100_000))
@@ -380,6 +386,30 @@ def test_a_log_that_asks_again_wrongly_is_refused(
     with pytest.raises(Invalid) as caught:
         read_log("log", log.read_bytes())
     assert said in caught.value.problem.said
+
+
+def test_a_refusal_of_a_put_that_was_asked_before_is_not_final(tmp_path: Path) -> None:
+    """The node wrote, its quorum did not come, and when it is asked again it has its hands full."""
+    config = structs.replace(recorded.CONFIG, limits=Limits(requests_in_flight=1))
+    run = recorded.Recorded(1, 1, config)
+    key = run.keys[0]
+    owner = owners_of(run.ring, key, config.n)[0]
+    request, put = RequestId(ClientId("again"), 1), Put(key, Value(b"v"), NOTHING)
+    log = run.logs.setdefault(request.client, [ClientLog(FORMAT, request.client)])
+
+    def ask() -> None:
+        log.append(Invoked(request, owner, put, run.tick()))
+        run.take(owner, Invoke(request, put))
+
+    ask()
+    run.take(owner, Timeout(request))
+    run.ask(ClientId("other"), owner, Get(key))
+    ask()
+    steps = [entry for entry in run.logs[owner] if isinstance(entry, Step)]
+    replies = [effect.result for step in steps for effect in step.effects if isinstance(effect, Reply)]
+    assert [type(result) for result in replies] == [Indefinite, Refused]
+    recorded.save(tmp_path, run.files())
+    assert examine(tmp_path).problem is None
 
 
 # Reconciling.
