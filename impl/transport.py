@@ -141,6 +141,9 @@ class Frames(asyncio.BufferedProtocol):
         self._transport = None
         self._outgoing.clear()
         self.on_lost()
+        # Callbacks know the connection that knows them: without this its room would wait for the garbage collector.
+        self.on_open = self.on_frame = self.on_refused = self.on_lost = self.on_slow = ignore
+        self._room = bytearray()
 
     def pause_writing(self) -> None:
         """The other side does not keep up."""
