@@ -1,4 +1,4 @@
-"""The checker's half of the command line: check, liveness, replay, validate and prove.
+"""The checker's half of the command line: check, simulate, liveness, replay, validate and prove.
 
 Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
 root, adds them to `ringspec`.
@@ -58,6 +58,45 @@ def check(
         raise click.UsageError("name a model, or --list them")
     bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
     raise SystemExit(check(models(), model, bounds, json=as_json, out=out, progress=progress, one_line=one_line))
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--list", "list_only", is_flag=True, help="List the models.")
+@click.option("--seed", type=int, help="Take the walks of this seed. [by chance]")
+@click.option("--runs", type=int, default=1_000, show_default=True, help="So many walks.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Of at most so many steps.")
+@click.option("--keep-going", is_flag=True, help="Do not stop at the first walk that fails.")
+@click.option("--workers", type=int, default=1, show_default=True, help="In so many processes; the result is the same.")
+@click.option("--max-seconds", type=float, help="Stop after so long.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write walks that fail there, as ITF.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def simulate(
+    model: str | None,
+    list_only: bool,
+    seed: int | None,
+    runs: int,
+    steps: int,
+    keep_going: bool,
+    workers: int,
+    max_seconds: float | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Walk over MODEL at random, and shrink the walks that fail; `--list` names the models."""
+    import secrets
+
+    from checker.check import list_models
+    from checker.simulate import Plan
+    from checker.simulate_report import run_simulation
+
+    if list_only:
+        raise SystemExit(list_models(models()))
+    if model is None:
+        raise click.UsageError("name a model, or --list them")
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    plan = Plan(chosen, runs, steps, keep_going, workers, max_seconds)
+    raise SystemExit(run_simulation(models(), model, plan, json=as_json, out=out))
 
 
 @click.command()

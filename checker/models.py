@@ -154,6 +154,16 @@ class ClusterMachine:
         """Everything that can happen next."""
         return cluster.transitions(self.scenario, state, self._driver)
 
+    def actions(self, state: State) -> Iterable[Action]:
+        """The same without what comes of it: a walk takes only one of them."""
+        yield from cluster.actions(self.scenario, state)
+        if state.faults.crashes:
+            yield from cluster.crashes_after_commit(self.scenario, state, self._driver)
+
+    def step(self, state: State, action: Action) -> State:
+        """What comes of one."""
+        return cluster.apply(self.scenario, state, action, self._driver)
+
     def is_final(self, state: State) -> bool:
         """Whether every client has had its answers."""
         return cluster.is_final(self.scenario, state)

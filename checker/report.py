@@ -85,7 +85,7 @@ def reported(machine: Machine[S, A], path: tuple[Step[S, A], ...]) -> list[Repor
 
 def as_text(machine: Machine[S, A], result: Result[S, A]) -> str:
     """The report for people, at most 100 columns wide."""
-    blocks = [_headline(result), _properties(result.properties), _coverage(result.coverage)]
+    blocks = [_headline(result), properties_told(result.properties), _coverage(result.coverage)]
     if result.violation is not None:
         blocks.append(tell_violation(machine, result.violation))
     return "\n\n".join(block for block in blocks if block)
@@ -140,7 +140,8 @@ def _headline(result: Result[S, A]) -> str:
     return f"{result.machine}: {said}\n{figures}"
 
 
-def _properties(properties: tuple[PropertyResult, ...]) -> str:
+def properties_told(properties: tuple[PropertyResult, ...]) -> str:
+    """What became of each property, a line each."""
     width = max(len(p.name) for p in properties)
     lines = []
     for p in properties:

@@ -1,0 +1,375 @@
+"""Random walks over a machine: what a search cannot exhaust is sampled, and the same seed gives the same walks.
+
+A walk starts in an initial state and takes one of the possible actions after the other. Each walk draws for itself how
+much it likes each kind of action, so that some hardly deliver anything, some hardly ever crash, and some do little else
+(after Groce and others, "Swarm testing", 2012). It ends after so many steps, where nothing can happen any more, or
+where a property fails; then it is shrunk.
+
+Every step is judged, and every state once. Walks come in batches of a fixed size, and a batch remembers nothing of the
+others; so batches may run in several processes, and whatever their number, the result is the same. Batches are taken in
+their order, and those after the first that failed do not count, unless the simulation is to keep going.
+
+*Coverage over time*: of each thousand steps, how many led to a state not met before; where that comes to nothing, more
+walks of the same kind stop paying. For this count alone, states are told apart by their 64-bit hashes.
+
+Walks prove nothing: where none fails, what holds is only "not violated so far".
+"""
+
+import multiprocessing
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from random import Random
+from typing import Any, Generic
+
+from msgspec import Struct
+
+from checker.machine import (
+    A,
+    Always,
+    KnowsActionKinds,
+    Machine,
+    S,
+    Sometimes,
+    SometimesStep,
+    TakesOneStep,
+    Transition,
+)
+from checker.outcome import (
+    DEADLOCK,
+    ModelError,
+    PropertyKind,
+    PropertyResult,
+    Standing,
+    Step,
+    Verdict,
+    Violation,
+)
+from checker.shrink import clause_of, shrink
+
+BATCH = 16
+LIKINGS = (1.0, 0.3, 0.1, 0.03)
+
+
+class Plan(Struct, frozen=True):
+    """How to walk: so many walks of at most so many steps; `seconds` stops between two batches."""
+
+    seed: int = 0
+    runs: int = 1_000
+    steps: int = 100
+    keep_going: bool = False
+    workers: int = 1
+    seconds: float | None = None
+
+
+class Failure(Struct, Generic[S, A], frozen=True):
+    """A walk that failed: its number, how many steps it took, and what failed, with the shrunk path to it."""
+
+    run: int
+    steps: int
+    violation: Violation[S, A]
+
+
+class Simulation(Struct, Generic[S, A], frozen=True):
+    """What walks found. `new_states` are counted per thousand steps; `met` of a property is the number of a walk."""
+
+    machine: str
+    verdict: Verdict
+    runs: int
+    steps: int
+    states: int
+    seconds: float
+    properties: tuple[PropertyResult, ...]
+    kinds: tuple[tuple[str, int], ...]
+    new_states: tuple[int, ...]
+    failures: tuple[Failure[S, A], ...]
+    stopped: str = ""
+
+
+class Fault(Struct, Generic[S, A], frozen=True):
+    """The model is at fault; see ModelError, which does not travel between processes."""
+
+    doing: str
+    what: str
+    path: tuple[Step[S, A], ...]
+
+
+class Batch(Struct, Generic[S, A]):
+    """What some walks found: each state's hash and the number of steps before it, in their order."""
+
+    runs: int = 0
+    steps: int = 0
+    hashes: list[int] = []
+    places: list[int] = []
+    met: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    failures: list[Failure[S, A]] = []
+    fault: Fault[S, A] | None = None
+
+
+def simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
+    """Walk over `machine`. Raises ModelError where it raises, or a property of it does."""
+    started = time.monotonic()
+    seen, new_states = set[int](), list[int]()
+    met, taken, failures = dict[str, int](), defaultdict[str, int](int), list[Failure[S, A]]()
+    runs, steps, stopped = 0, 0, ""
+    batches = in_processes(machine, plan) if plan.workers > 1 else in_this_process(machine, plan)
+    try:
+        for batch in batches:
+            for place, state in zip(batch.places, batch.hashes, strict=True):
+                if state not in seen:
+                    seen.add(state)
+                    thousand = (steps + place) // 1_000
+                    new_states += [0] * (thousand + 1 - len(new_states))
+                    new_states[thousand] += 1
+            for name, run in batch.met.items():
+                met.setdefault(name, run)
+            for kind, count in batch.taken.items():
+                taken[kind] += count
+            runs, steps, failures = runs + batch.runs, steps + batch.steps, failures + batch.failures
+            if batch.fault is not None:
+                raise ModelError(batch.fault.doing, batch.fault.what, batch.fault.path)
+            if failures and not plan.keep_going:
+                break
+            if plan.seconds is not None and time.monotonic() - started >= plan.seconds and runs < plan.runs:
+                stopped = f"bound of {plan.seconds:g} seconds reached"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        batches.close()
+    new_states += [0] * (-(-steps // 1_000) - len(new_states))
+    return Simulation(
+        machine=machine.name,
+        verdict="violated" if failures else "incomplete" if stopped else "holds",
+        runs=runs,
+        steps=steps,
+        states=len(seen),
+        seconds=time.monotonic() - started,
+        properties=tuple(_properties(machine, met, {failure.violation.property for failure in failures})),
+        kinds=tuple(sorted(taken.items())),
+        new_states=tuple(new_states),
+        failures=tuple(failures),
+        stopped=stopped,
+    )
+
+
+def _properties(machine: Machine[S, A], met: dict[str, int], failed: set[str]) -> Iterator[PropertyResult]:
+    """What can be said of each property after some walks."""
+    claims: list[tuple[str, PropertyKind]] = [
+        (p.name, "always" if isinstance(p, Always) else "transition")
+        for p in machine.properties
+        if isinstance(p, Always | Transition)
+    ]
+    for name, kind in [*claims, (DEADLOCK, "deadlock")]:
+        standing: Standing = "violated" if name in failed else "not violated so far"
+        yield PropertyResult(name, kind, standing)
+    for p in machine.properties:
+        if isinstance(p, Sometimes | SometimesStep):
+            yield PropertyResult(p.name, "sometimes", "met" if p.name in met else "not met so far", p.of)
+
+
+# In one process, or in several.
+
+
+def batches_of(plan: Plan) -> Iterator[range]:
+    """The numbers of the walks of each batch."""
+    for first in range(0, plan.runs, BATCH):
+        yield range(first, min(first + BATCH, plan.runs))
+
+
+def in_this_process(machine: Machine[S, A], plan: Plan) -> Generator[Batch[S, A], None, None]:
+    """One batch after the other."""
+    for runs in batches_of(plan):
+        yield walk_batch(machine, plan, runs)
+
+
+# Any: the machine of a worker, whose types its task no longer knows.
+_machine: Any = None
+
+
+def _adopt(machine: object) -> None:
+    global _machine
+    _machine = machine
+
+
+def _work(plan: Plan, runs: range) -> Batch[Any, Any]:  # Any: as above
+    return walk_batch(_machine, plan, runs)
+
+
+def in_processes(machine: Machine[S, A], plan: Plan) -> Generator[Batch[S, A], None, None]:
+    """The same batches in the same order, made by several processes.
+
+    They are forked: a machine, which may hold functions of any kind, need not travel, and hashes are equal everywhere.
+    """
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(plan.workers, context, initializer=_adopt, initargs=(machine,))
+    try:
+        waiting: deque[Future[Batch[S, A]]] = deque()
+        for runs in batches_of(plan):
+            waiting.append(pool.submit(_work, plan, runs))
+            if len(waiting) > 2 * plan.workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# Walking.
+
+
+def walk_batch(machine: Machine[S, A], plan: Plan, runs: range) -> Batch[S, A]:
+    """Take these walks."""
+    return _Walker(machine, plan).walk_all(runs)
+
+
+def steps_one_by_one(machine: Machine[S, A]) -> bool:
+    """Whether `actions` and `step` may stand in for `transitions`, so that only what is chosen is computed.
+
+    Where `transitions` was written after them, in a class derived from theirs, it alone counts.
+    """
+    if not isinstance(machine, TakesOneStep):
+        return False
+    ancestry = type(machine).__mro__
+    depth = {
+        name: next(i for i, kind in enumerate(ancestry) if name in vars(kind))
+        for name in ("actions", "step", "transitions")
+    }
+    return max(depth["actions"], depth["step"]) <= depth["transitions"]
+
+
+class _Failed(Exception):
+    """A property fails in the last step."""
+
+    def __init__(self, name: str, kind: PropertyKind) -> None:
+        super().__init__(name)
+        self.name, self.kind = name, kind
+
+
+class _Walker(Generic[S, A]):
+    """A batch of walks in the making."""
+
+    def __init__(self, machine: Machine[S, A], plan: Plan) -> None:
+        self.machine = machine
+        self.plan = plan
+        self.one_by_one = machine if isinstance(machine, TakesOneStep) and steps_one_by_one(machine) else None
+        self.kind_of: Callable[[A], str | type] = machine.action_kind if isinstance(machine, KnowsActionKinds) else type
+        self.always = [(p.name, p.violation) for p in machine.properties if isinstance(p, Always)]
+        self.transition = [(p.name, p.violation) for p in machine.properties if isinstance(p, Transition)]
+        self.sometimes = [(p.name, p.holds) for p in machine.properties if isinstance(p, Sometimes)]  # not met so far
+        self.sometimes_step = [(p.name, p.holds) for p in machine.properties if isinstance(p, SometimesStep)]
+        self.initial = list(dict.fromkeys(machine.initial()))
+        self.seen: set[S] = set()
+        self.taken: defaultdict[str | type, int] = defaultdict(int)
+        self.batch: Batch[S, A] = Batch()
+        self.path: list[Step[S, A]] = []
+        self.asked = ""  # what to name should the model raise
+
+    def walk_all(self, runs: range) -> Batch[S, A]:
+        """Take these walks, up to the first that fails unless all are wanted."""
+        for run in runs:
+            self.batch.runs += 1
+            try:
+                self.walk(run)
+            except _Failed as failed:
+                self.batch.failures.append(self.failure(run, failed))
+                if not self.plan.keep_going:
+                    break
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                self.batch.fault = Fault(self.asked or "a step from the last state", what, tuple(self.path))
+                break
+        for kind, count in self.taken.items():
+            self.batch.taken[kind if isinstance(kind, str) else kind.__name__] = count
+        return self.batch
+
+    def failure(self, run: int, failed: _Failed) -> Failure[S, A]:
+        """The walk just taken, shrunk."""
+        shrunk = shrink(self.machine, self.path, failed.name)
+        before = shrunk[-2].state if len(shrunk) > 1 else None
+        clause = clause_of(self.machine, failed.name)(before, shrunk[-1])
+        assert clause is not None, "a shrunk walk fails at its end"
+        return Failure(run, len(self.path) - 1, Violation(failed.name, failed.kind, clause, shrunk))
+
+    def walk(self, run: int) -> None:
+        """Take one walk, along `path`. Raises _Failed where a property fails."""
+        chance = Random(f"{self.plan.seed}/{run}")
+        likings: dict[str | type, float] = {}
+        state = self.initial[int(chance.random() * len(self.initial))]
+        self.path = path = [Step[S, A](None, state)]
+        self.arrive(run, state)
+        for _ in range(self.plan.steps):
+            taken = self.take(state, likings, chance)
+            if taken is None:
+                if not self.machine.is_final(state):
+                    raise _Failed(DEADLOCK, "deadlock")
+                return
+            action, after = taken
+            self.batch.steps += 1
+            path.append(Step(action, after))
+            self.judge_step(run, state, action, after)
+            self.arrive(run, after)
+            state = after
+
+    def take(self, state: S, likings: dict[str | type, float], chance: Random) -> tuple[A, S] | None:
+        """One of the things that may happen; None if nothing can."""
+        if self.one_by_one is None:
+            options = list(self.machine.transitions(state))
+            return options[self.choose([a for a, _ in options], likings, chance)] if options else None
+        actions = list(self.one_by_one.actions(state))
+        if not actions:
+            return None
+        action = actions[self.choose(actions, likings, chance)]
+        return action, self.one_by_one.step(state, action)
+
+    def choose(self, actions: list[A], likings: dict[str | type, float], chance: Random) -> int:
+        """The place of one of the actions: a kind by how much it is liked, and any action of that kind."""
+        kinds: dict[str | type, list[int]] = {}
+        for place, action in enumerate(actions):
+            kinds.setdefault(self.kind_of(action), []).append(place)
+        for kind in kinds:
+            if kind not in likings:
+                likings[kind] = LIKINGS[int(chance.random() * len(LIKINGS))]
+        at = chance.random() * sum([likings[kind] for kind in kinds])
+        for kind in kinds:
+            at -= likings[kind]
+            if at < 0:
+                break
+        else:
+            kind = next(reversed(kinds))  # what rounding left over
+        self.taken[kind] += 1
+        places = kinds[kind]
+        return places[int(chance.random() * len(places))]
+
+    def arrive(self, run: int, state: S) -> None:
+        """Judge a state, unless it was met before."""
+        if state in self.seen:
+            return
+        self.seen.add(state)
+        self.batch.hashes.append(hash(state))
+        self.batch.places.append(self.batch.steps)
+        for name, violation in self.always:
+            self.asked = f"property {name}"
+            if violation(state) is not None:
+                raise _Failed(name, "always")
+        for name, holds in self.sometimes:
+            self.asked = f"property {name}"
+            if holds(state):
+                self.batch.met[name] = run
+                self.sometimes = [other for other in self.sometimes if other[0] != name]
+        self.asked = ""
+
+    def judge_step(self, run: int, before: S, action: A, after: S) -> None:
+        """Judge a step."""
+        for name, violation in self.transition:
+            self.asked = f"property {name}"
+            if violation(before, action, after) is not None:
+                raise _Failed(name, "transition")
+        for name, holds in self.sometimes_step:
+            self.asked = f"property {name}"
+            if holds(before, action, after):
+                self.batch.met[name] = run
+                self.sometimes_step = [other for other in self.sometimes_step if other[0] != name]
+        self.asked = ""
