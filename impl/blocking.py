@@ -51,7 +51,7 @@ class Client:
         try:
             self._client = self._wait(connecting())
         except BaseException:
-            self._end()
+            self._end(None)
             raise
 
     def get(self, key: bytes, *, timeout: float | None = None) -> Values:
@@ -96,8 +96,7 @@ class Client:
     def close(self) -> None:
         """End the session, its log and its thread; calls that wait in other threads fail."""
         if not self._loop.is_closed():
-            self._wait(self._client.close())
-            self._end()
+            self._end(self._client)
 
     def __enter__(self) -> Self:
         return self
@@ -123,17 +122,20 @@ class Client:
         finally:
             future.cancel()
 
-    def _end(self) -> None:
-        """Stop the loop and its thread, and whatever still runs there."""
+    def _end(self, client: asynchronous.Client | None) -> None:
+        """Give up whatever still runs on the loop, then end the session, the loop and its thread."""
 
-        async def cancel() -> None:
+        async def end() -> None:
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if client is not None:
+                await client.close()
+                await asyncio.sleep(0)  # connections end in the loop's next turn
 
-        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)  # after whatever the cancelled tasks still told
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 

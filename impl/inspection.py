@@ -146,9 +146,7 @@ def inspect_file(path: Path) -> Iterator[Inspected]:
         raise UserError(NOT_OURS.format(path))
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # locked from the first read on
         connection.execute("PRAGMA query_only = ON")
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise UserError(NOT_OURS.format(path))

@@ -103,7 +103,7 @@ def test_a_client_that_reaches_nobody_leaves_nothing_behind() -> None:
     assert threads() == before
 
 
-def test_a_put_that_is_cut_short_by_closing_is_in_doubt_and_a_get_has_failed() -> None:
+def test_a_put_that_is_cut_short_is_in_doubt_and_a_get_has_failed() -> None:
     """The other side answers the hello and nothing more."""
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(3) as pool:
         connecting = pool.submit(connect, [f"127.0.0.1:{server.getsockname()[1]}"])

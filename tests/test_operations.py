@@ -23,6 +23,7 @@ import impl.schema
 from impl.cli import main
 from impl.client import MayHaveHappened, OperationFailed, OperationRefused, Unreachable, connect
 from impl.errors import UserError
+from impl.inspection import inspect_file
 from impl.local import free_ports
 from impl.meters import BOUNDS_SECONDS, Meters, Waits
 from impl.metrics import require_loopback
@@ -380,6 +381,8 @@ def test_inspect_refuses_in_one_line(at_rest: Path, tmp_path: Path, capsysbinary
     held = open_storage(at_rest)
     assert "is in use by another process" in refused(at_rest)
     held.close()
+    with inspect_file(at_rest), pytest.raises(UserError, match="in use by another process"):
+        open_storage(at_rest, A)
     (tmp_path / "foreign").write_bytes(b"something else" * 100)
     assert "is not a ringspec data file" in refused(tmp_path / "foreign")
     other = sqlite3.connect(tmp_path / "other.db")

@@ -256,22 +256,19 @@ def test_closing_leaves_a_put_in_doubt_and_refuses_further_ones() -> None:
     asyncio.run(main())
 
 
-def test_many_calls_wait_for_their_turn_and_keep_their_order() -> None:
-    held: list[Call] = []
-
+def test_so_many_calls_are_under_way_and_the_others_wait_for_their_turn() -> None:
     async def main() -> None:
         mute = Mute()
         async with pretending(mute) as where, await connect(where, attempts=1) as store:
-            calls = [asyncio.create_task(store.put(b"%d" % i, b"", timeout=0.5)) for i in range(400)]
-            outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        held.extend(mute.calls)
-        kinds = [type(outcome) for outcome in outcomes]
-        assert kinds[:256] == [MayHaveHappened] * 256
-        assert set(kinds[256:]) <= {MayHaveHappened, OperationFailed}
-        assert kinds.count(MayHaveHappened) == len(held), "who never had a turn is sure that nothing happened"
+            first = [asyncio.create_task(store.put(b"%d" % i, b"", timeout=30)) for i in range(256)]
+            others = [store.put(b"%d" % i, b"", timeout=0.3) for i in range(256, 400)]
+            outcomes = await asyncio.gather(*others, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {OperationFailed}, "who had no turn is sure"
+            await store.close()
+            assert {type(o) for o in await asyncio.gather(*first, return_exceptions=True)} == {MayHaveHappened}
+        assert [call.call for call in mute.calls] == list(range(1, 257)), "in the order of their numbers"
 
     asyncio.run(main())
-    assert [call.call for call in held] == list(range(1, len(held) + 1))
 
 
 # Real nodes.
@@ -410,6 +407,24 @@ def test_a_refusal_of_a_put_that_was_asked_before_is_not_final(tmp_path: Path) -
     assert [type(result) for result in replies] == [Indefinite, Refused]
     recorded.save(tmp_path, run.files())
     assert examine(tmp_path).problem is None
+
+
+@pytest.mark.parametrize(("asked", "said"), [(1, "asked once, and arrived twice"), (2, "2 times, and arrived oftener")])
+def test_a_put_arrives_no_oftener_than_it_was_asked(tmp_path: Path, asked: int, said: str) -> None:
+    run = recorded.Recorded(1, 1)
+    owner = owners_of(run.ring, run.keys[0], run.config.n)[0]
+    request, put = RequestId(ClientId("again"), 1), Put(run.keys[0], Value(b"v"), NOTHING)
+    log = run.logs.setdefault(request.client, [ClientLog(FORMAT, request.client)])
+    log += [Invoked(request, owner, put, run.tick()) for _ in range(asked)]
+    for _ in range(asked):
+        run.take(owner, Invoke(request, put))
+    recorded.save(tmp_path / "right", run.files())
+    assert examine(tmp_path / "right").problem is None
+    run.take(owner, Invoke(request, put))
+    recorded.save(tmp_path / "wrong", run.files())
+    problem = examine(tmp_path / "wrong").problem
+    assert problem is not None
+    assert said in problem.said
 
 
 # Reconciling.

@@ -127,20 +127,27 @@ def test_a_cluster_that_changed_is_learned_anew(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_ring_that_is_wrong_costs_a_hop_and_is_corrected(tmp_path: Path) -> None:
-    """The client takes the nodes' addresses for each other's: every call is forwarded, and answered."""
+@pytest.mark.parametrize("wrong", ["addresses", "ring"])
+def test_a_map_that_is_wrong_costs_a_hop_and_is_corrected(tmp_path: Path, wrong: str) -> None:
+    """The client takes the nodes' addresses, or their parts of the ring, for each other's: every call is forwarded."""
 
     async def main() -> None:
         settings = settings_of(tmp_path, NAMES, ONE_OF_FIVE)
         async with running(*settings.values()), await connect([settings[NodeId("a")].listen], routing="ring") as store:
             right = store._routes.map
             assert right is not None
-            turned = dict(
-                zip(right.addresses, [*right.addresses.values()][1:] + [*right.addresses.values()][:1], strict=True)
-            )
-            store._routes.map = structs.replace(right, addresses=turned)
+            next_to = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
+            if wrong == "addresses":
+                turned = {name: right.addresses[NodeId(next_to[name])] for name in right.addresses}
+                store._routes.map = structs.replace(right, addresses=turned)
+            else:
+                walks = tuple(tuple(NodeId(next_to[name]) for name in walk) for walk in right.ring.walks)
+                members = right.members[:-1]  # so that it is seen to differ, and drawn again
+                store._routes.map = structs.replace(
+                    right, members=members, ring=structs.replace(right.ring, walks=walks)
+                )
             await asyncio.gather(*(store.put(key, key) for key in KEYS))
-            while store._routes.map.addresses != right.addresses:
+            while store._routes.map != right:
                 await asyncio.sleep(0.01)
             found = (await store.get_many(KEYS)).found
             assert {key: values.values for key, values in found.items()} == {key: (key,) for key in KEYS}
