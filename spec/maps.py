@@ -17,6 +17,7 @@ declared with `order=True`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import lt
 from typing import Any, Generic, Self, TypeVar
 
 from msgspec import Struct
@@ -40,9 +41,8 @@ class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_l
     def __post_init__(self) -> None:
         """Refuse a tuple that is not strictly increasing (ValueError)."""
         items = self.items
-        for i in range(1, len(items)):
-            if not items[i - 1] < items[i]:
-                raise ValueError("the elements of a set must be strictly increasing")
+        if len(items) > 1 and not all(map(lt, items, items[1:])):
+            raise ValueError("the elements of a set must be strictly increasing")
 
     @classmethod
     def of(cls, elements: Iterable[T]) -> FSet[T]:
@@ -85,24 +85,24 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        entries = self.entries
-        for i in range(1, len(entries)):
-            if not entries[i - 1][0] < entries[i][0]:
+        if len(self.entries) > 1:
+            keys = [k for k, _ in self.entries]
+            if not all(map(lt, keys, keys[1:])):
                 raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:
         """The keys that are stored."""
-        return FSet(tuple(k for k, _ in self.entries))
+        return FSet(tuple([k for k, _ in self.entries]))
 
     def items(self) -> tuple[tuple[K, V], ...]:
         """The stored entries, by increasing key."""
         return self.entries
 
     def __contains__(self, key: K) -> bool:
-        return any(k == key for k, _ in self.entries)
+        return key in [k for k, _ in self.entries]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(k for k, _ in self.entries)
+        return iter([k for k, _ in self.entries])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -117,7 +117,7 @@ class _Entries(
         return (*entries, (key, value))
 
     def _without(self, key: K) -> tuple[tuple[K, V], ...]:
-        return tuple(e for e in self.entries if e[0] != key)
+        return tuple([e for e in self.entries if e[0] != key])
 
 
 class FMap(_Entries[K, V], Generic[K, V], frozen=True, order=True, cache_hash=True, array_like=True):
@@ -155,7 +155,8 @@ class Counts(_Entries[K, int], Generic[K], frozen=True, order=True, cache_hash=T
 
     def __post_init__(self) -> None:
         """Refuse unsorted keys and counts below one (ValueError); a decoded clock is as checked as a built one."""
-        _Entries.__post_init__(self)
+        if len(self.entries) > 1:
+            _Entries.__post_init__(self)
         for _, count in self.entries:
             if count < 1:
                 raise ValueError("a stored count must be at least 1")
@@ -163,7 +164,7 @@ class Counts(_Entries[K, int], Generic[K], frozen=True, order=True, cache_hash=T
     @classmethod
     def of(cls, mapping: Mapping[K, int]) -> Self:
         """The map with these counts."""
-        return cls(tuple(sorted((k, v) for k, v in mapping.items() if v != 0)))
+        return cls(tuple(sorted([e for e in mapping.items() if e[1] != 0])))
 
     def __getitem__(self, key: K) -> int:
         for k, v in self.entries:

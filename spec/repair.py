@@ -49,7 +49,10 @@ def repaired(node: Node, request: Request | None, storage: Storage, message: Rep
 
 def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
     """Everything that the owners who answered know."""
-    different = dict.fromkeys(siblings for _, siblings in answers.items())  # who says the same adds nothing
+    different: list[Siblings] = []
+    for _, siblings in answers.items():
+        if siblings not in different:  # who says the same adds nothing
+            different.append(siblings)
     return reduce(merge, different) if different else NO_VERSIONS
 
 
