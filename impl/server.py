@@ -191,7 +191,8 @@ class Server:
             try:
                 decided = self.runtime.decide(batch)
                 self.runtime.prepare(decided)
-                if self.runtime.storage.commit_seconds < THREAD_SECONDS:
+                storage = self.runtime.storage
+                if not storage.dirty or storage.commit_seconds < THREAD_SECONDS:
                     released = self.runtime.commit(decided)
                 else:
                     released = await loop.run_in_executor(writer, self.runtime.commit, decided)
