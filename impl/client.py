@@ -70,7 +70,9 @@ __all__ = [
 TIMEOUT_SECONDS = 10.0
 """How long a call may take, all attempts together, unless it says otherwise."""
 
-ATTEMPTS = 3
+ATTEMPTS = 1
+"""How often a call is made unless the user asks for more. A row remembers only its latest requests: a put that is asked
+again after more than `remembered_requests` others of its key would be written a second time."""
 
 MANY_AT_ONCE = 256
 """Calls of one `get_many` or `put_many` that are under way together."""
@@ -390,7 +392,8 @@ async def connect(
 
     With `log`, what the client asks and is told is kept in that file, which must not exist (`spec.trace`). Routing
     "any" stays with the first of these nodes that can be reached; "ring" asks an owner of the key. `timeout` in seconds
-    and `attempts` are those of each call; with one attempt nothing is ever asked again.
+    and `attempts` are those of each call; with one attempt nothing is ever asked again. More than one suits gets, and
+    puts of keys that are not written often: a row remembers only its latest requests.
     """
     addresses = [parse_address(node) if isinstance(node, str) else node for node in nodes]
     client = Client(addresses, log, routing=routing, timeout=timeout, attempts=attempts)

@@ -154,7 +154,7 @@ def test_a_put_in_doubt_is_asked_again_of_nobody_else() -> None:
     first, second = Pretender("a", told_in_turn(None)), Pretender("b", told_in_turn(STORED))
 
     async def main() -> None:
-        async with pretending(first, second) as where, await connect(where, timeout=5) as store:
+        async with pretending(first, second) as where, await connect(where, timeout=5, attempts=3) as store:
             assert isinstance(await outcome_of(store), MayHaveHappened)
         assert (len(first.calls), len(second.calls)) == (3, 0)
 
@@ -171,7 +171,7 @@ def test_a_node_of_another_name_is_not_the_node_that_was_asked() -> None:
     node.script = become
 
     async def main() -> None:
-        async with pretending(node) as where, await connect(where, timeout=0.3) as store:
+        async with pretending(node) as where, await connect(where, timeout=0.3, attempts=3) as store:
             assert isinstance(await outcome_of(store), MayHaveHappened)
         assert len(node.calls) == 1
 
@@ -182,7 +182,7 @@ def test_a_get_is_asked_again_elsewhere_and_as_another_request() -> None:
     nodes = Pretender("a", told_in_turn(None)), Pretender("b", told_in_turn(Failed("no quorum")))
 
     async def main() -> None:
-        async with pretending(*nodes) as where, await connect(where, timeout=5) as store:
+        async with pretending(*nodes) as where, await connect(where, timeout=5, attempts=3) as store:
             with pytest.raises(OperationFailed):
                 await store.get(b"k")
         asked = [call.call for node in nodes for call in node.calls]
@@ -218,7 +218,7 @@ def test_a_silent_node_takes_its_share_of_the_time_and_another_is_asked(tmp_path
         async with (
             running(settings),
             pretending(mute) as where,
-            await connect([*where, settings.listen], timeout=1) as store,
+            await connect([*where, settings.listen], timeout=1, attempts=3) as store,
         ):
             assert (await store.get(b"k")).values == ()
             assert len(mute.calls) == 1
@@ -313,7 +313,7 @@ def test_a_put_that_is_asked_again_after_a_crash_keeps_its_dot(tmp_path: Path, m
         (settings,) = settings_of(tmp_path, ["a"], ONE).values()
         node = Running(settings)
         await node.ready()
-        async with await connect([settings.listen]) as store:
+        async with await connect([settings.listen], attempts=3) as store:
             first = await store.put(b"k", b"1")
             monkeypatch.setattr(Server, "_tell", lambda *_: node.stop.set())
             put = asyncio.create_task(store.put(b"k", b"2"))
