@@ -252,9 +252,10 @@ def test_a_node_that_stops_answers_what_it_has_begun(tmp_path: Path) -> None:
         async with clients(*settings) as stores, await connect([settings[0].listen], attempts=1) as late:
             await stores[0].get(b"k")
             for store in stores[1:]:
-                await store.faults(CallFaults(0, delay_ms=300))
+                await store.faults(CallFaults(0, delay_ms=800))
             begun = asyncio.create_task(stores[0].put(b"k", b"v"))
             while not (await late.status()).requests:
+                assert not begun.done(), "the peers answered sooner than they were told to"
                 await asyncio.sleep(0.002)
             nodes[0].stop.set()
             while not (await late.status()).stopping:
@@ -281,7 +282,8 @@ def test_a_client_goes_elsewhere_when_its_node_stops(tmp_path: Path) -> None:
         nodes = [Running(each) for each in settings]
         for node in nodes:
             await node.ready()
-        async with clients(settings[0]) as (hands,), await connect([s.listen for s in settings[:2]]) as store:
+        addresses = [s.listen for s in settings[:2]]
+        async with clients(settings[0]) as (hands,), await connect(addresses, attempts=3) as store:
             await hands.faults(CallFaults(0, cut=(B, C)))
             stuck = asyncio.create_task(hands.put(b"other", b"v"))
             while (await hands.status()).requests < 1:
