@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from sqlite_utils import Database
 
@@ -244,8 +245,10 @@ def test_logs_are_lines_of_fields(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_node_that_stops_answers_what_it_has_begun(tmp_path: Path) -> None:
     """Its peers take long to acknowledge: the put ends well all the same, and nothing new is begun meanwhile."""
 
+    patient = replace(THREE, put_timeout_ms=5_000, get_timeout_ms=5_000)
+
     async def main() -> None:
-        settings = list(settings_of(tmp_path, ["a", "b", "c"], THREE).values())
+        settings = list(settings_of(tmp_path, ["a", "b", "c"], patient).values())
         nodes = [Running(each) for each in settings]
         for node in nodes:
             await node.ready()
