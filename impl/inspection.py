@@ -64,8 +64,15 @@ class Inspected:
             current=applied == set(MIGRATIONS),
             facts={name: shown(value) for name, value in facts.items()},
             disk=None if disk is None else msgspec.msgpack.decode(disk, type=Disk),
-            tables={name: table(self._db, name).count for name in ("rows", "log")},
+            tables={"rows": table(self._db, "rows").count, "log": self._log_lines()},
         )
+
+    def _log_lines(self) -> int:
+        """A row of the log holds as many lines as it says; one, in a file from before it said."""
+        log = table(self._db, "log")
+        if "lines" not in log.columns_dict:
+            return log.count
+        return int(self._db.execute("SELECT coalesce(sum(lines), 0) FROM log").fetchone()[0])
 
     def rows(self, key: bytes | None, limit: int | None) -> Iterator[tuple[bytes, Row]]:
         """Rows by increasing key, at most so many; only that of one key, if it is given."""

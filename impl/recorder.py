@@ -5,12 +5,14 @@ holds. Recording is a setting, off or on. A recording begins with a snapshot of 
 the node for as long as each of them records too and nothing that the header states has changed; otherwise the log would
 have a gap, so a new recording takes the place of the old one.
 
-Entries are encoded once, as the JSON that the exported line will hold and that its chain is computed over.
+Entries are encoded once, as the JSON that the exported line will hold. The steps of a batch are kept as one part, their
+lines joined, with a chain over the parts: what a commit adds costs one row and one digest. An export checks these, and
+computes the chain of each line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +26,7 @@ from spec.types import Config, NodeId
 RECORDED = "recorded"
 """The fact that names the latest epoch that the log covers."""
 
-_encode = msgspec.json.Encoder().encode
+_encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Entry).decode
 
 
@@ -38,11 +40,11 @@ class Recorder:
         self.replaced = replaced
         """Whether an earlier recording had to make way for this one."""
 
-    def record(self, step: Entry) -> None:
-        """Add an entry to the log."""
-        encoded = _encode(step)
-        self._chain = link_encoded(self._chain, encoded)
-        self._storage.append(encoded, self._chain)
+    def record(self, entries: Sequence[Entry]) -> None:
+        """Add entries, at least one, to the log."""
+        part = _encode_lines(entries).removesuffix(b"\n")
+        self._chain = link_encoded(self._chain, part)
+        self._storage.append(part, self._chain, len(entries))
 
     def committed(self) -> None:
         """The storage has committed what was added."""
@@ -60,13 +62,13 @@ def start_recording(
     storage.set_meta(RECORDED, str(epoch).encode())
     chain = storage.last_chain()
     if chain is not None and storage.meta(RECORDED) == str(epoch - 1).encode():
-        head = _decode(next(storage.log())[0])
+        head = _decode(next(recorded(storage)))
         if isinstance(head, NodeLog) and (head.format, head.config, head.members) == (FORMAT, config, members):
             return Recorder(storage, chain, replaced=False)
     if chain is not None:
         storage.clear_log()
     recorder = Recorder(storage, "", replaced=chain is not None)
-    recorder.record(NodeLog(FORMAT, node, config, members, storage.disk(), tuple(storage.rows())))
+    recorder.record([NodeLog(FORMAT, node, config, members, storage.disk(), tuple(storage.rows()))])
     return recorder
 
 
@@ -75,11 +77,21 @@ def line(entry: bytes, chain: str) -> bytes:
     return b'{"entry":' + entry + b',"chain":"' + chain.encode() + b'"}\n'
 
 
+def recorded(storage: Storage) -> Iterator[bytes]:
+    """The committed entries, encoded. Raises UserError where they are not what was committed."""
+    chain = ""
+    for part, said in storage.log():
+        chain = link_encoded(chain, part)
+        if chain != said:
+            raise UserError(f"the recording in data file {storage.path} is damaged")
+        yield from part.split(b"\n")  # within JSON a line break is escaped
+
+
 def log_lines(storage: Storage) -> Iterator[bytes]:
     """The committed recording as lines of NDJSON that end with an `End`; nothing where there is none."""
     lines, chain = 0, ""
-    for entry, chain in storage.log():
-        lines += 1
+    for entry in recorded(storage):
+        lines, chain = lines + 1, link_encoded(chain, entry)
         yield line(entry, chain)
     if lines:
         end = End(lines)

@@ -25,7 +25,7 @@ from impl.storage import DiskFull, Storage
 from spec.events import Effect, Event, Start, request_of
 from spec.node import step
 from spec.ring import Member, build_ring
-from spec.state import Node, Request
+from spec.state import Node, Outcome, Request
 from spec.trace import Stamp, Step
 from spec.types import Config, NodeId, RequestId
 
@@ -98,8 +98,15 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        for arrival in arrivals:
-            self._step(arrival, batch)
+        steps = [self._step(arrival, batch) for arrival in arrivals]
+        if self._recorder and steps:
+            name, epoch = self.node.name, self.epoch
+            self._recorder.record(
+                [
+                    Step(name, epoch, seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
+                    for seq, (arrival, outcome) in enumerate(zip(arrivals, steps, strict=True), batch.seq + 1)
+                ]
+            )
         return batch
 
     def prepare(self, batch: Batch) -> None:
@@ -127,7 +134,7 @@ class Runtime:
                 self._recorder.rolled_back()
             raise
 
-    def _step(self, arrival: Arrival, batch: Batch) -> None:
+    def _step(self, arrival: Arrival, batch: Batch) -> Outcome:
         event = arrival.event
         request_id = request_of(event)
         request = self.requests.get(request_id) if request_id is not None else None
@@ -137,12 +144,12 @@ class Runtime:
         if request_id is not None:
             batch.requests.setdefault(request_id, request)
             self._keep(request_id, outcome.request)
-        self.storage.write(outcome.writes)
+        if outcome.writes:
+            self.storage.write(outcome.writes)
         name, epoch, seq = self.node.name, self.epoch, self.seq
-        if self._recorder:
-            self._recorder.record(Step(name, epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
         for index, effect in enumerate(outcome.effects):
             batch.released.append(Released(Stamp(name, epoch, seq, index), effect))
+        return outcome
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:
         if request is None:

@@ -24,6 +24,12 @@ def m001_rows_and_log(db: Database) -> None:
     db.execute("CREATE TABLE log (line INTEGER PRIMARY KEY, entry BLOB NOT NULL, chain TEXT NOT NULL) STRICT")
 
 
+@schema()
+def m002_log_in_parts(db: Database) -> None:
+    """A row of the log holds all lines of a commit, and how many these are."""
+    db.execute("ALTER TABLE log ADD COLUMN lines INTEGER NOT NULL DEFAULT 1")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply what is missing."""
     database = Database(connection)

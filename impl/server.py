@@ -89,15 +89,16 @@ class Session:
         """Nothing has been asked yet."""
         self.frames, self.client = frames, client
         self._calls = 0
+        self._held = False
         frames.on_slow = lambda slow: frames.hold("slow", slow)
 
     def count(self, calls: int) -> None:
         """So many more calls wait for their replies, or fewer."""
         self._calls += calls
-        if self._calls >= CALLS_AT_ONCE:
-            self.frames.hold("calls", True)
-        elif self._calls <= CALLS_AT_ONCE // 2:
-            self.frames.hold("calls", False)
+        hold = self._calls >= CALLS_AT_ONCE // (2 if self._held else 1)
+        if hold != self._held:
+            self._held = hold
+            self.frames.hold("calls", hold)
 
 
 class Waiting(NamedTuple):
@@ -204,6 +205,8 @@ class Server:
                 held, self._held = self._held, set()
                 for frames in held:
                     frames.hold("queue", False)
+            if self._arrivals:
+                await asyncio.sleep(0)  # replies leave, and others are heard, between batches
 
     @property
     def _most_arrivals(self) -> int:

@@ -46,7 +46,7 @@ PAGE_CACHE_KIB = 32 * 1024
 
 NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
-MIGRATIONS = ("m001_rows_and_log",)
+MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts")
 """What brings an empty file to the present schema, in order; `impl.schema` holds what each does."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -73,7 +73,7 @@ class Storage:
         self._new_disk: Disk | None = None
         self._new_rows: dict[Key, Row] = {}
         self._new_meta: dict[str, bytes] = {}
-        self._new_lines: list[tuple[bytes, str]] = []
+        self._new_parts: list[tuple[bytes, str, int]] = []
         self._encoded: list[tuple[Key, bytes]] | None = None
         """The new rows as they are in the open transaction; None while there is none."""
         self._cache = RowCache()
@@ -116,14 +116,14 @@ class Storage:
         """Keep a fact about the node, with the next commit."""
         self._new_meta[name] = value
 
-    def append(self, entry: bytes, chain: str) -> None:
-        """Add a line to the log, with the next commit."""
-        self._new_lines.append((entry, chain))
+    def append(self, part: bytes, chain: str, lines: int) -> None:
+        """Add a part, of so many lines, to the log, with the next commit."""
+        self._new_parts.append((part, chain, lines))
 
     @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self._new_rows or self._new_lines or self._new_meta or self._new_disk)
+        return bool(self._new_rows or self._new_parts or self._new_meta or self._new_disk)
 
     def prepare(self) -> None:
         """Put everything since the last commit into a transaction; the next call but for reads must be `commit`.
@@ -147,8 +147,8 @@ class Storage:
                 db.executemany(
                     "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row", self._encoded
                 )
-            if self._new_lines:
-                db.executemany("INSERT INTO log (entry, chain) VALUES (?, ?)", self._new_lines)
+            if self._new_parts:
+                db.executemany("INSERT INTO log (entry, chain, lines) VALUES (?, ?, ?)", self._new_parts)
         except sqlite3.Error as error:
             raise self._give_up(error) from error
 
@@ -187,7 +187,7 @@ class Storage:
 
     def _forget(self) -> None:
         self._new_disk = None
-        self._new_rows, self._new_meta, self._new_lines, self._encoded = {}, {}, [], None
+        self._new_rows, self._new_meta, self._new_parts, self._encoded = {}, {}, [], None
 
     # Everything else.
 
@@ -206,11 +206,11 @@ class Storage:
         return int(self._connection.execute("SELECT count(*) FROM rows").fetchone()[0])
 
     def log(self) -> Iterator[tuple[bytes, str]]:
-        """The committed log: each entry, encoded, and its chain."""
+        """The committed log: each part, and its chain."""
         yield from self._connection.execute("SELECT entry, chain FROM log ORDER BY line")
 
     def last_chain(self) -> str | None:
-        """The chain of the last committed line; None of an empty log."""
+        """The chain of the last committed part; None of an empty log."""
         found = self._connection.execute("SELECT chain FROM log ORDER BY line DESC LIMIT 1").fetchone()
         return None if found is None else str(found[0])
 

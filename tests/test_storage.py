@@ -5,16 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from impl.errors import UserError
+from impl.recorder import recorded
 from impl.schema import schema
 from impl.storage import MIGRATIONS, DiskFull, Storage, StorageError, open_storage
 from spec.events import StorageWrite, WriteDisk, WriteRow
 from spec.rows import NO_ROW, Disk, Row
+from spec.trace import link_encoded
 from spec.types import Key, NodeId
 
 A = NodeId("a")
@@ -70,7 +73,7 @@ def full(path: Path) -> Storage:
 def test_a_full_disk_undoes_the_batch_and_only_it(tmp_path: Path) -> None:
     storage = full(tmp_path / "a.db")
     storage.write([WriteRow(KEYS[0], Row(counter=2))])
-    storage.append(b"x" * 200_000, "chain")
+    storage.append(b"x" * 200_000, "chain", 1)
     with pytest.raises(DiskFull, match="disk is full"):
         storage.commit()
     assert storage.row(KEYS[0]).counter == 1
@@ -135,6 +138,26 @@ def test_another_node_s_file_and_a_newer_one_are_refused(tmp_path: Path) -> None
     newer.commit()
     newer.close()
     assert "newer version" in refused(tmp_path / "a.db")
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A row of its log was one line, which is what a part of one line is."""
+    old = Database(tmp_path / "a.db")
+    schema.apply(old, stop_before="m002_log_in_parts")
+    old.execute("INSERT INTO log (entry, chain) VALUES (?, ?)", [b"{}", link_encoded("", b"{}")])
+    old.execute("INSERT INTO rows VALUES (x'6b', ?)", [msgspec.msgpack.encode(Row(counter=3))])
+    old.conn.commit()
+    old.close()
+    storage = open_storage(tmp_path / "a.db", A)
+    assert storage.row(Key(b"k")).counter == 3
+    assert list(recorded(storage)) == [b"{}"]
+    storage.append(b"[1]\n[2]", link_encoded(storage.last_chain() or "", b"[1]\n[2]"), 2)
+    storage.commit()
+    assert list(recorded(storage)) == [b"{}", b"[1]", b"[2]"]
+    storage._connection.execute("UPDATE log SET entry = x'5b5d' WHERE line = 1")
+    with pytest.raises(UserError, match="is damaged"):
+        list(recorded(storage))
+    storage.close()
 
 
 def test_every_migration_is_known_by_name() -> None:
