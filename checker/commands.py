@@ -8,6 +8,7 @@ root, adds them to `ringspec`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -27,12 +28,28 @@ def models() -> Registry:
     }
 
 
+def named(model: str | None, registry: Registry, list_only: bool) -> str:
+    """The model that was named. Exits after listing them, if that is what was asked; refuses no name (UsageError)."""
+    from checker.check import list_models
+
+    if list_only:
+        raise SystemExit(list_models(registry))
+    if model is None:
+        raise click.UsageError("name a model, or --list them")
+    return model
+
+
+def bounds_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options --max-states, --max-depth and --max-seconds."""
+    command = click.option("--max-seconds", type=float, help="Stop after so long.")(command)
+    command = click.option("--max-depth", type=int, help="Look no further than so many steps.")(command)
+    return click.option("--max-states", type=int, help="Stop after so many distinct states.")(command)
+
+
 @click.command()
 @click.argument("model", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the models.")
-@click.option("--max-states", type=int, help="Stop after so many distinct states.")
-@click.option("--max-depth", type=int, help="Look no further than so many steps.")
-@click.option("--max-seconds", type=float, help="Stop after so long.")
+@bounds_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("--one-line", is_flag=True, help="Tell a violation in one line.")
@@ -49,13 +66,10 @@ def check(
     progress: bool | None,
 ) -> None:
     """Explore every interleaving of MODEL; `--list` names the models."""
-    from checker.check import check, list_models
+    from checker.check import check
     from checker.outcome import Bounds
 
-    if list_only:
-        raise SystemExit(list_models(models()))
-    if model is None:
-        raise click.UsageError("name a model, or --list them")
+    model = named(model, models(), list_only)
     bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
     raise SystemExit(check(models(), model, bounds, json=as_json, out=out, progress=progress, one_line=one_line))
 
@@ -86,14 +100,10 @@ def simulate(
     """Walk over MODEL at random, and shrink the walks that fail; `--list` names the models."""
     import secrets
 
-    from checker.check import list_models
     from checker.simulate import Plan
     from checker.simulate_report import run_simulation
 
-    if list_only:
-        raise SystemExit(list_models(models()))
-    if model is None:
-        raise click.UsageError("name a model, or --list them")
+    model = named(model, models(), list_only)
     chosen = secrets.randbelow(2**32) if seed is None else seed
     plan = Plan(chosen, runs, steps, keep_going, workers, max_seconds)
     raise SystemExit(run_simulation(models(), model, plan, json=as_json, out=out))
@@ -102,9 +112,7 @@ def simulate(
 @click.command()
 @click.argument("model", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the models that claim something of whole runs.")
-@click.option("--max-states", type=int, help="Stop after so many distinct states.")
-@click.option("--max-depth", type=int, help="Look no further than so many steps.")
-@click.option("--max-seconds", type=float, help="Stop after so long.")
+@bounds_options
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def liveness(
     model: str | None,
@@ -115,15 +123,11 @@ def liveness(
     as_json: bool,
 ) -> None:
     """Judge what has to happen in the end in every fair run of MODEL; `--list` names the models."""
-    from checker.check import list_models
     from checker.convergence import CONVERGENCE
     from checker.liveness_report import liveness
     from checker.outcome import Bounds
 
-    if list_only:
-        raise SystemExit(list_models(CONVERGENCE))
-    if model is None:
-        raise click.UsageError("name a model, or --list them")
+    model = named(model, CONVERGENCE, list_only)
     bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
     raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json))
 

@@ -6,7 +6,6 @@ of `ringspec check`.
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec import Struct
 
 from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, machine_of, validate
@@ -14,7 +13,7 @@ from checker.itf_values import ItfError
 from checker.liveness import ClaimResult, FairnessResult, Lasso, LivenessResult, check_liveness
 from checker.machine import A, Machine, S
 from checker.outcome import Bounds, ModelError
-from checker.report import ReportedStep, model_error_text, reported
+from checker.report import ReportedStep, indented, model_error_text, reported, verdict_told
 from checker.story import tell_path, tell_step
 
 
@@ -83,7 +82,7 @@ def as_json(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:
         claims=[_reported_claim(machine, claim) for claim in result.claims],
         fairness=result.fairness,
     )
-    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    return indented(report)
 
 
 def _reported_claim(machine: Machine[S, A], claim: ClaimResult[S, A]) -> ReportedClaim:
@@ -96,7 +95,7 @@ def _reported_claim(machine: Machine[S, A], claim: ClaimResult[S, A]) -> Reporte
 
 def as_text(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:
     """The report for people: verdict and figures, claims, fairness, and a story for each claim that fails."""
-    said = {"holds": "holds", "violated": "VIOLATED", "incomplete": f"INCOMPLETE: {result.stopped}"}[result.verdict]
+    said = verdict_told(result.verdict, result.stopped)
     head = f"{result.machine}: {said}\n{result.states:,} states, {result.steps:,} steps, {result.seconds:.1f} s"
     stories = [_story(machine, claim) for claim in result.claims if claim.standing == "violated"]
     return "\n\n".join([head, "\n".join(_lines(result)), *stories])

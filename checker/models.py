@@ -11,7 +11,6 @@ is false, which the checker has to show.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 from msgspec import Struct
 
@@ -26,8 +25,6 @@ from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import Config, Key, Limits, NodeId
 from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task
-
-T = TypeVar("T")
 
 # What a claim reads of a state. A claim that is not named is asked about every state.
 READS: dict[str, Callable[[State], Hashable]] = {
@@ -156,9 +153,7 @@ class ClusterMachine:
 
     def actions(self, state: State) -> Iterable[Action]:
         """The same without what comes of it: a walk takes only one of them."""
-        yield from cluster.actions(self.scenario, state)
-        if state.faults.crashes:
-            yield from cluster.crashes_after_commit(self.scenario, state, self._driver)
+        return cluster.every_action(self.scenario, state, self._driver)
 
     def step(self, state: State, action: Action) -> State:
         """What comes of one."""
@@ -189,7 +184,6 @@ class Model(Struct, frozen=True, kw_only=True):
 
 P, G, S = BlindPut(), Look(), SeenPut()
 KEY = Key(b"cart")
-ABC = tuple(NodeId(name) for name in "abc")
 
 PUT_CLAIMS = (
     "dot-uniqueness",

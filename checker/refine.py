@@ -74,10 +74,6 @@ class Refinement:
             return False, state
         return True, getattr(protocol, verb)(state, *args)
 
-    def unseen(self) -> list[str]:
-        """The protocol actions that no explored step has amounted to."""
-        return [action.__name__ for action in protocol.ACTIONS if action.__name__ not in self.seen]
-
 
 def refines(refinement: Refinement) -> Transition[State, Action]:
     """The claim that every step is one of the protocol."""

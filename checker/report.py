@@ -13,7 +13,7 @@ from msgspec import Struct
 from checker.itf import About, Trace, encode_action, encode_state
 from checker.itf_values import Json
 from checker.machine import A, HasParams, Machine, S
-from checker.outcome import Coverage, ModelError, Progress, PropertyResult, Result, Step
+from checker.outcome import Coverage, ModelError, Progress, PropertyResult, Result, Step, Verdict, Violation
 from checker.story import action_told, changes_told, tell_path, tell_violation
 
 
@@ -70,6 +70,11 @@ def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
         coverage=result.coverage,
         violation=violation,
     )
+    return indented(report)
+
+
+def indented(report: Struct) -> str:
+    """A report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
@@ -102,8 +107,11 @@ def progress_line(progress: Progress) -> str:
 def as_trace(model: str, machine: Machine[S, A], result: Result[S, A]) -> Trace[S, A] | None:
     """The counterexample of a model of that name, if there is one that has a path."""
     found = result.violation
-    if found is None or not found.path:
-        return None
+    return None if found is None or not found.path else trace_of(model, machine, found)
+
+
+def trace_of(model: str, machine: Machine[S, A], found: Violation[S, A]) -> Trace[S, A]:
+    """The path of a violation of a model of that name."""
     about = About(machine=model, params=params_of(machine), property=found.property, clause=found.clause)
     return Trace(about, found.path)
 
@@ -132,12 +140,16 @@ def _rate(result: Result[S, A]) -> float:
 
 
 def _headline(result: Result[S, A]) -> str:
-    said = {"holds": "holds", "violated": "VIOLATED", "incomplete": f"INCOMPLETE: {result.stopped}"}[result.verdict]
     figures = (
         f"{result.states:,} states, {result.generated:,} generated, depth {result.depth}, "
         f"{result.seconds:.1f} s, {_rate(result):,.0f} states/s"
     )
-    return f"{result.machine}: {said}\n{figures}"
+    return f"{result.machine}: {verdict_told(result.verdict, result.stopped)}\n{figures}"
+
+
+def verdict_told(verdict: Verdict, stopped: str) -> str:
+    """A verdict as people are told it."""
+    return {"holds": "holds", "violated": "VIOLATED", "incomplete": f"INCOMPLETE: {stopped}"}[verdict]
 
 
 def properties_told(properties: tuple[PropertyResult, ...]) -> str:

@@ -8,15 +8,14 @@ walk is written there as ITF, for `ringspec replay`; walks that shrink to the sa
 
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, machine_of
-from checker.itf import About, Trace, dump
+from checker.itf import dump
 from checker.itf_values import ItfError
 from checker.machine import A, Machine, S
 from checker.outcome import ModelError, PropertyResult
-from checker.report import ReportedStep, model_error_text, params_of, properties_told, reported
+from checker.report import ReportedStep, indented, model_error_text, properties_told, reported, trace_of
 from checker.simulate import Failure, Plan, Simulation, simulate
 from checker.story import tell_violation
 
@@ -80,7 +79,7 @@ def run_simulation(
             if out is None:
                 break
             file = out / f"{name}-seed{plan.seed}-walk{failure.run}.itf.json"
-            file.write_bytes(dump(trace_of(name, machine, failure)))
+            file.write_bytes(dump(trace_of(name, machine, failure.violation)))
             print(f"{file} was written", file=streams.stderr)
     except ItfError as error:
         print(f"{name}: a walk cannot be written: {error}", file=streams.stderr)
@@ -100,13 +99,6 @@ def validate(plan: Plan, out: Path | None) -> None:
         raise UsageError(f"{plan.seconds:g} seconds are no time: give more than 0")
     if out is not None and not out.is_dir():
         raise UsageError(f"{out} is no folder to write walks to")
-
-
-def trace_of(model: str, machine: Machine[S, A], failure: Failure[S, A]) -> Trace[S, A]:
-    """A shrunk walk of a model of that name, as a counterexample."""
-    found = failure.violation
-    about = About(machine=model, params=params_of(machine), property=found.property, clause=found.clause)
-    return Trace(about, found.path)
 
 
 def distinct(result: Simulation[S, A]) -> list[Failure[S, A]]:
@@ -140,7 +132,7 @@ def as_json(machine: Machine[S, A], plan: Plan, result: Simulation[S, A]) -> str
             for f in distinct(result)
         ],
     )
-    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    return indented(report)
 
 
 def as_text(machine: Machine[S, A], plan: Plan, result: Simulation[S, A]) -> str:

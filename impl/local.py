@@ -52,7 +52,6 @@ class LocalCluster:
         """The processes are not started yet."""
         self.directory, self.description = directory, description
         self._processes: dict[NodeId, subprocess.Popen[bytes]] = {}
-        self._cut: dict[NodeId, frozenset[NodeId]] = {}
 
     @property
     def nodes(self) -> list[NodeId]:

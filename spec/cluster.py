@@ -199,11 +199,15 @@ def is_final(scenario: Scenario, state: State) -> bool:
 
 def transitions(scenario: Scenario, state: State, driver: Driver = DRIVER) -> Iterator[tuple[Action, State]]:
     """Everything that can happen next, and what comes of it."""
-    for action in actions(scenario, state):
+    for action in every_action(scenario, state, driver):
         yield action, apply(scenario, state, action, driver)
+
+
+def every_action(scenario: Scenario, state: State, driver: Driver = DRIVER) -> Iterator[Action]:
+    """Everything that can happen next, crashes in the middle of a step included."""
+    yield from actions(scenario, state)
     if state.faults.crashes:
-        for action in crashes_after_commit(scenario, state, driver):
-            yield action, apply(scenario, state, action, driver)
+        yield from crashes_after_commit(scenario, state, driver)
 
 
 def crashes_after_commit(scenario: Scenario, state: State, driver: Driver) -> Iterator[CrashAfterCommit]:

@@ -1,12 +1,9 @@
 """The search finds every state once, tells shortest counterexamples, and never says *holds* when it does not know."""
 
 import gc
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,9 +17,7 @@ from tests.machines import odd
 from tests.machines.die_hard import BigToSmall, DieHard, EmptySmall, FillBig, Jugs
 from tests.machines.odd import Add, Count, Counter, Finished, Forgetful, Fused, Stay, Unhashable
 from tests.machines.two_phase import COMMIT, Action, ChoosesToAbort, FastTwoPhase, State, TwoPhase
-
-ROOT = Path(__file__).resolve().parent.parent
-
+from tests.seeds import same_under_two_hash_seeds
 
 # Published counts.
 
@@ -378,14 +373,7 @@ def test_hash_seeds_change_nothing() -> None:
         "    t = as_trace('m', m, r)\n"
         "    print(dump(t).decode() if t else '')\n"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert outputs[0] == outputs[1]
-    assert b"it did" in outputs[0]
+    assert b"it did" in same_under_two_hash_seeds(program)
 
 
 def test_progress_is_reported() -> None:

@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -31,8 +29,7 @@ from tests.machines.die_hard import DieHard
 from tests.machines.odd import Add, Count, Counter, Finished
 from tests.machines.single_copy import SingleCopy
 from tests.machines.two_phase import FastTwoPhase, TwoPhase
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.seeds import same_under_two_hash_seeds
 
 
 def untimed(result: Simulation[S, A]) -> Simulation[S, A]:
@@ -130,14 +127,7 @@ def test_hash_seeds_change_nothing() -> None:
         "    p = Plan(3, 40, 40, True); r = replace(simulate(m, p), seconds=0.0)\n"
         "    print(as_json(m, p, r)); print(as_text(m, p, r))\n"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert outputs[0] == outputs[1]
-    assert b"quorum-meaning-get fails" in outputs[0]
+    assert b"quorum-meaning-get fails" in same_under_two_hash_seeds(program)
 
 
 # Shrinking.
