@@ -36,7 +36,7 @@ from spec.history import NOBODY, Created, History, record
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Forward, Found, Put, Read, Repair, Result, Write, Written
 from spec.network import Envelope, Network, rank
-from spec.properties import CLAIMS, Claim
+from spec.properties import CLAIMS, Claim, is_promised
 from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
 from spec.trace import Step
@@ -84,7 +84,7 @@ class Judge:
         """The claims whose *sometimes* was met: something was at stake."""
         self._logs, self._reruns = logs, reruns
         skipped = ONE_ORDER if another else frozenset()
-        self._claims = [claim for claim in CLAIMS if self.promised(claim) and claim.name not in skipped]
+        self._claims = [claim for claim in CLAIMS if is_promised(claim, logs.config) and claim.name not in skipped]
         self._concerned: dict[frozenset[str], list[Claim]] = {}
         self._turn: Counter[str] = Counter()
         self._before = 0
@@ -99,11 +99,6 @@ class Judge:
             if isinstance(effect, Reply) and isinstance(effect.result, Found)
         }
         self._snapshots()
-
-    def promised(self, claim: Claim) -> bool:
-        """Whether the configuration promises what a property says: gets see puts only if R + W > N."""
-        config = self._logs.config
-        return claim.name != "quorum-meaning-get" or config.r + config.w > config.n
 
     def take(self, at: At) -> None:
         """The next entry. Raises Invalid if a property fails."""

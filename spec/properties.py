@@ -27,7 +27,7 @@ from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.siblings import Siblings, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
-from spec.types import Key, NodeId, RequestId
+from spec.types import Config, Key, NodeId, RequestId
 from spec.world import State, client_id
 
 StateCheck: TypeAlias = Callable[[State], str | None]
@@ -387,6 +387,12 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("placement", check=placement, witness=every_owner_holds),
     Claim("merge-is-join", check=merge_is_join, witness=disks_differ),
 )
+
+
+def is_promised(claim: Claim, config: Config) -> bool:
+    """Whether a store so configured promises what the claim says: a get sees puts only where quorums have to meet."""
+    return claim.name != "quorum-meaning-get" or config.r + config.w > config.n
+
 
 EXPLORED_CLAIMS: tuple[Claim, ...] = (
     *CLAIMS,
