@@ -64,7 +64,7 @@ from spec import events
 from spec.clock import NOTHING
 from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
 from spec.messages import Failed, Found, Get, Operation, Put, Refused, Result
-from spec.state import GetInFlight
+from spec.state import awaits_result
 from spec.token import TokenError, seal, unseal
 from spec.types import ClientId, NodeId, RequestId
 
@@ -173,10 +173,7 @@ class Server:
         self._stopping = True
         until = time.monotonic() + self.settings.drain_seconds
         while not work.done() and time.monotonic() < until:
-            unanswered = any(
-                not (isinstance(request, GetInFlight) and request.answered)
-                for request in self.runtime.requests.values()
-            )
+            unanswered = any(awaits_result(request) for request in self.runtime.requests.values())
             if not (unanswered or self._waiting or self._arrivals):
                 return
             await asyncio.sleep(DRAIN_LOOK_SECONDS)

@@ -42,7 +42,7 @@ from spec.repair import fold_answers, repair_stale
 from spec.ring import owners_of
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Version, add, context_of, is_context
-from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage
+from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
 from spec.types import Config, Key, Limits, NodeId, RequestId
 
 
@@ -240,7 +240,7 @@ def answered(node: Node, storage: Storage, request: Request | None, source: Node
 
 def time_out(node: Node, request: Request | None) -> Outcome:
     """A request has taken too long: say what is known of it and let it go."""
-    if request is None or (isinstance(request, GetInFlight) and request.answered):
+    if request is None or not awaits_result(request):
         return Outcome(node, None)
     origin = None if isinstance(request, ForwardInFlight) else request.origin
     return Outcome(node, None, effects=(answer(origin, request.request, overdue(request, node.config)),))

@@ -67,6 +67,11 @@ class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True
 Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
 
 
+def awaits_result(request: Request) -> bool:
+    """Whether whoever asked still waits for the result; a get that was answered only listens for late answers."""
+    return not (isinstance(request, GetInFlight) and request.answered)
+
+
 class Node(Struct, frozen=True, cache_hash=True):
     """What a node knows in memory besides its requests in flight."""
 
