@@ -17,11 +17,14 @@ import pytest
 
 import spec.laws
 import spec.protocol
-from checker.prove import facade
+from checker.prove import counterexample, facade
 from checker.prove.counterexample import tell, witness
 from checker.prove.obligations import Obligation, Protocol, law_obligations, protocol_obligations
 from checker.prove.prove import NOT_PROVED, PROVED, USAGE, prove
 from checker.prove.run import E_MATCHING, remembered
+from checker.prove.translate import Translator
+from checker.prove.values import Scalar
+from spec.maps import FSet
 from spec.protocol import State, is_eventful
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +114,20 @@ def test_contradictory_facts_would_be_noticed() -> None:
     step = PROTOCOL.step("count")
     facts = [*step.t.facts, step.guard, facade.neg(step.guard)]
     assert facade.prove(facts, facade.truth(False), 200, 0, E_MATCHING) == "proved"
+
+
+def test_a_fold_meets_elements_in_the_order_of_python() -> None:
+    """Once, a fold that depends on the order failed in an order that Python never takes."""
+    t = Translator(scope=counterexample.SMALL)
+    t.formula(spec.laws.law_context_of, list(t.parameters(spec.laws.law_context_of).values()))
+    (versions,) = t.folded
+    one, other = (Scalar(element, versions) for element in t.elements(versions)[:2])
+    model = counterexample.find(t, [])
+    assert model is not None
+    decoder = counterexample.Decoder(t, model)
+    decoded = [decoder.decode(Scalar(element, versions)) for element in t.elements(versions)]
+    assert decoded == list(FSet.of(decoded))
+    assert counterexample.find(t, [counterexample.comes_before(t, other, one)]) is None
 
 
 # Breaking the specification makes a proof fail.

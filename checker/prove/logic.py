@@ -61,6 +61,7 @@ class Logic:
         self.promises: list[Promise] = []
         self.fields_read: set[tuple[type[Struct], str]] = set()
         self.cardinalities: list[tuple[SetValue, Term]] = []
+        self.folded: dict[Type, None] = {}
         self._sorts: dict[Type, Sort] = {}
         self._symbols: dict[str, Symbol] = {}
         self._bound: list[tuple[Term, list[Term]]] = []

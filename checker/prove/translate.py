@@ -382,6 +382,7 @@ class Evaluation(Collections):
     def fold(self, function: Function, elements: SetValue, start: Value) -> Value:
         if self.t.scope is not None:
             assert elements.type.element is not None
+            self.t.folded[elements.type.element] = None
             for element in self.t.elements(elements.type.element):
                 taken = self.t.call(function, [start, Scalar(element, elements.type.element)])
                 start = self.t.choose(elements.has(element), taken, start)
