@@ -29,7 +29,7 @@ from checker.logs import ClientRecord, Invalid, Logs, NodeRecord, Place
 from checker.rerun import cut, event_told
 from checker.story import changes, show
 from spec.events import Deliver, Invoke, Reply, Send
-from spec.messages import Failed, Refused, Result
+from spec.messages import Failed, Put, Refused, Result, as_asked_again
 from spec.trace import Invoked, Returned, Stamp
 from spec.types import RequestId
 
@@ -119,6 +119,18 @@ class Asked(NamedTuple):
     """How often it was made."""
 
 
+class Arrived(NamedTuple):
+    """A node was asked."""
+
+    place: Place
+    again: bool
+
+
+def is_repeated(event: Invoke) -> bool:
+    """Whether a client asks again for a put."""
+    return isinstance(event.operation, Put) and event.operation.again
+
+
 def match_clients(logs: Logs, causes: Causes) -> int:
     """Check that clients' logs fit nodes', and add to the causes; the number of requests of clients without a log.
 
@@ -133,7 +145,7 @@ def match_clients(logs: Logs, causes: Causes) -> int:
                 first = Asked(at, entry, client.place(index), 0) if before is None else before
                 asked[entry.request] = first._replace(times=first.times + 1)
                 contacted(logs, entry, client.place(index))
-    invoked: dict[RequestId, list[Place]] = defaultdict(list)
+    invoked: dict[RequestId, list[Arrived]] = defaultdict(list)
     replies: dict[RequestId, list[tuple[At, Result]]] = defaultdict(list)
     strangers = 0
     for log, node in enumerate(logs.nodes):
@@ -147,7 +159,7 @@ def match_clients(logs: Logs, causes: Causes) -> int:
                 strangers += 1
                 continue
             call = fit_call(node, index, step.event, asked, invoked)
-            invoked[step.event.request].append(node.place(index))
+            invoked[step.event.request].append(Arrived(node.place(index), is_repeated(step.event)))
             causes.setdefault(At(log, index), []).append(call.at)
     for number, client in enumerate(logs.clients):
         for index, entry in enumerate(client.entries):
@@ -167,22 +179,25 @@ def contacted(logs: Logs, call: Invoked, place: Place) -> None:
 
 
 def fit_call(
-    node: NodeRecord, index: int, event: Invoke, asked: dict[RequestId, Asked], invoked: dict[RequestId, list[Place]]
+    node: NodeRecord, index: int, event: Invoke, asked: dict[RequestId, Asked], invoked: dict[RequestId, list[Arrived]]
 ) -> Asked:
     """The call in a client's log that a node was asked by. Raises Invalid."""
-    place, request = node.place(index), event.request
+    place, request, again = node.place(index), event.request, is_repeated(event)
     if request not in asked:
         told = f"node {node.name} was asked {request}; the log of its client has no such call"
         raise Invalid("client", [place], told)
     call, before = asked[request], invoked.get(request, [])
-    if len(before) >= call.times:
-        times = "once, and arrived twice" if call.times == 1 else f"{call.times} times, and arrived oftener"
-        raise Invalid("client", [place, *before, call.place], f"{request} was asked {times}")
+    times = call.times - 1 if again else 1
+    same = [arrived.place for arrived in before if arrived.again == again]
+    if len(same) >= times:
+        told = f"was asked {'again ' if again else ''}{times} times, and arrived oftener"
+        raise Invalid("client", [place, *same, call.place], f"{request} {told}")
     if call.call.node != node.name:
         told = f"{request} arrived at node {node.name}; its client asked node {call.call.node}"
         raise Invalid("client", [place, call.place], told)
-    if call.call.operation != event.operation:
-        lines = [cut(line) for line in changes(call.call.operation, event.operation, "operation")]
+    asked_for = as_asked_again(call.call.operation) if again else call.call.operation
+    if asked_for != event.operation:
+        lines = [cut(line) for line in changes(asked_for, event.operation, "operation")]
         told = f"{request} is not what its client asked"
         raise Invalid("client", [place, call.place], told, ["asked → arrived:", *lines])
     return call
@@ -193,7 +208,7 @@ def fit_answer(
     answer: Returned,
     place: Place,
     call: Asked,
-    invoked: dict[RequestId, list[Place]],
+    invoked: dict[RequestId, list[Arrived]],
     replies: Sequence[tuple[At, Result]],
 ) -> At | None:
     """The step that gave a client its answer; None for one that turned the request away at the door. Raises Invalid."""
@@ -206,7 +221,9 @@ def fit_answer(
         there = [logs.nodes[at.log].place(at.entry) for at, _ in replies]
         given = [cut(f"node {logs.nodes[at.log].name} replied {show(result)}") for at, result in replies]
         told = f"{answer.request} was answered {observed}; its node did not say so"
-        raise Invalid("client", [place, *(there or invoked[answer.request])], told, given)
+        raise Invalid(
+            "client", [place, *(there or [arrived.place for arrived in invoked[answer.request]])], told, given
+        )
     if isinstance(answer.result, Failed | Refused) or not node.whole:
         return None
     told = f"{answer.request} was answered {cut(show(answer.result))}; node {node.name} was never asked"

@@ -34,7 +34,7 @@ from spec.cluster import Action, Arrive, Ask, Expire, Restart, ask, minting_requ
 from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
 from spec.history import NOBODY, Created, History, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forward, Found, Put, Read, Repair, Result, Write, Written
+from spec.messages import Forward, Put, Read, Repair, Result, Write, Written, shown_by
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
 from spec.siblings import Siblings, Version
@@ -92,11 +92,11 @@ class Judge:
         self._views: dict[Key, View] = {}
         self._servers = FMap.of({node.name: self._server(node.name, None, None, None) for node in logs.nodes})
         self._given = {
-            effect.result.context
+            shown.context
             for node in logs.nodes
             for step in node.steps
             for effect in step.effects
-            if isinstance(effect, Reply) and isinstance(effect.result, Found)
+            if isinstance(effect, Reply) and (shown := shown_by(effect.result)) is not None
         }
         self._snapshots()
 
@@ -221,7 +221,8 @@ class Judge:
         asking = view.asking.get(request)
         if asking is None:
             return  # asked before the recording began
-        siblings = result.siblings if isinstance(result, Found) else FSet[Version]()
+        shown = shown_by(result)
+        siblings = FSet[Version]() if shown is None else shown.siblings
         history = History(SetMap(), view.versions(siblings), FSet())
         state = State(view.servers, (asking,), Network(), Faults(), history)
         after = tell(state, RequestId(client_id(0), asking.done + 1), result)
@@ -231,8 +232,8 @@ class Judge:
         if after.history.refused and request not in view.again:  # who asks again takes no refusal for final
             change.refused = FSet((request,))
             view.refused.add(request)
-        if isinstance(result, Found):
-            view.contexts[result.context] = told.seen
+        if shown is not None:
+            view.contexts[shown.context] = told.seen
             view.clients[request.client] = told
             change.shows_all = True
 

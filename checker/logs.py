@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from spec.events import Start
-from spec.messages import Put
+from spec.messages import Put, as_asked_again
 from spec.ring import Ring, build_ring
 from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, Line, NodeLog, Returned, Step, link_encoded
 from spec.types import ClientId, Config, NodeId, RequestId
@@ -282,11 +282,13 @@ def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRec
 
 
 def check_repeated(again: Invoked, place: Place, first: Invoked | Returned, there: Place) -> None:
-    """A put that may have happened is asked again as it was: the node knows it by its name. Raises Invalid."""
+    """A put that may have happened is asked again as it was, but for a mark. Raises Invalid."""
     if not isinstance(again.operation, Put):
         raise Invalid("client", [place, there], f"{again.request} is asked again; a get takes a new number")
-    if not isinstance(first, Invoked) or (first.node, first.operation) != (again.node, again.operation):
-        raise Invalid("client", [place, there], f"{again.request} is asked again, of another node or as another put")
+    assert isinstance(first, Invoked)
+    if (first.node, as_asked_again(first.operation)) != (again.node, again.operation):
+        told = f"{again.request} is asked again, of another node, as another put, or without the mark"
+        raise Invalid("client", [place, there], told)
 
 
 def belong_together(directory: Path, nodes: list[NodeRecord], clients: list[ClientRecord]) -> Logs:

@@ -24,7 +24,7 @@ from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
 from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import Config, Key, Limits, NodeId
-from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, State, Task
+from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, ShownPut, State, Task
 
 # What a claim reads of a state. A claim that is not named is asked about every state.
 READS: dict[str, Callable[[State], Hashable]] = {
@@ -182,7 +182,7 @@ class Model(Struct, frozen=True, kw_only=True):
     """The claim that is false here on purpose."""
 
 
-P, G, S = BlindPut(), Look(), SeenPut()
+P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
 KEY = Key(b"cart")
 
 PUT_CLAIMS = (
@@ -214,13 +214,20 @@ def world(
     contacts: tuple[NodeId, ...] = (),
     faults: Faults = Faults(),  # noqa: B008 - immutable
     limits: Limits = Limits(),  # noqa: B008 - immutable
+    patience: int = 0,
 ) -> Scenario:
     """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
     config = Config(n=3, r=r, w=w, partitions=1, tokens=1, limits=limits)
     members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
     everyone = tuple(member.name for member in members)
     return Scenario(
-        config=config, members=members, key=KEY, programs=programs, contacts=contacts or everyone, faults=faults
+        config=config,
+        members=members,
+        key=KEY,
+        programs=programs,
+        contacts=contacts or everyone,
+        faults=faults,
+        patience=patience,
     )
 
 
@@ -232,6 +239,7 @@ def walk(nodes: int) -> tuple[NodeId, ...]:
 
 DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
+SHORT_MEMORY = Limits(remembered_requests=1)
 FIRST, *_, OFF = walk(4)
 
 MODELS: dict[str, Model] = {
@@ -293,6 +301,26 @@ MODELS: dict[str, Model] = {
         about="nodes serve one request at a time; a client at an owner, or at a node that forwards; a repeated message",
         scenario=world((P,), (P,), nodes=4, contacts=(FIRST, OFF), faults=DUPLICATE, limits=ONE_AT_A_TIME),
         claims=("refusal-is-final", "one-dot-per-request"),
+    ),
+    "ask-again": Model(
+        about="clients that do not know what came of a put ask again, of a row that remembers one request",
+        scenario=world((P,), (P,), contacts=(FIRST,), limits=SHORT_MEMORY, patience=1),
+        claims=PUT_CLAIMS,
+    ),
+    "ask-again-crash": Model(
+        about="a client that does not know what came of a put asks again, and its node may crash",
+        scenario=world((P,), contacts=(FIRST,), limits=SHORT_MEMORY, patience=2, faults=CRASH),
+        claims=("one-dot-per-request", "no-lost-write"),
+    ),
+    "refuse-again": Model(
+        about="clients that do not know what came of a put ask again, of a node that serves one request at a time",
+        scenario=world((P,), (P,), contacts=(FIRST,), limits=ONE_AT_A_TIME, patience=1),
+        claims=("refusal-is-final", "one-dot-per-request"),
+    ),
+    "show": Model(
+        about="a client is shown what its put left, and writes over it, while another writes blindly",
+        scenario=world((V, S), (P,), contacts=(FIRST,)),
+        claims=(*PUT_CLAIMS, "context-honesty"),
     ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",

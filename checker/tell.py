@@ -60,7 +60,8 @@ def tell_operation(operation: Operation) -> str:
     """What a client asks for."""
     match operation:
         case Put():
-            return f"put {tell_value(operation.value)} after {show_clock(operation.context)}"
+            again = " again" if operation.again else ""
+            return f"put{again} {tell_value(operation.value)} after {show_clock(operation.context)}"
         case Get():
             return "get"
 
@@ -75,7 +76,8 @@ def tell_result(result: Result) -> str:
     """What a client is told."""
     match result:
         case Stored():
-            return f"stored as {result.dot}"
+            beside = "" if result.shown is None else f", in {show_set(result.shown.siblings)}"
+            return f"stored as {result.dot}{beside}"
         case Found():
             return f"found {show_set(result.siblings)}"
         case _:
@@ -136,6 +138,8 @@ def tell_server(name: str, before: Server, after: Server) -> Iterator[str]:
 
 def tell_client(name: str, was: Client, now: Client, before: State, after: State) -> Iterator[str]:
     """What a client learned."""
+    if now.patience < was.patience:
+        yield f"{name} does not know what came of it, and may ask again"
     if now.done == was.done:
         return
     acknowledged = after.history.acknowledged - before.history.acknowledged

@@ -6,6 +6,8 @@ import asyncio
 import random
 import time
 
+from msgspec.structs import replace
+
 from impl.outcomes import MayHaveHappened
 from spec.messages import Indefinite, Put
 from spec.types import RequestId
@@ -44,9 +46,14 @@ class Asked:
 
     def __init__(self, put: Put, context: str | None) -> None:
         """Nobody has been asked yet; `context` is the token that the put's clock came in."""
-        self.put, self.context = put, context
+        self._put, self.context = put, context
         self.request: RequestId | None = None
         """Its name, from the first attempt on."""
         self.doubt: MayHaveHappened | None = None
         self.told: Indefinite | None = None
         """What the latest node to be asked said, if it said that it does not know."""
+
+    @property
+    def put(self) -> Put:
+        """The put as the next attempt asks for it."""
+        return self._put if self.doubt is None else replace(self._put, again=True)

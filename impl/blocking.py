@@ -62,6 +62,12 @@ class Client:
         """See `impl.client.Client.put`."""
         return self._wait(self._client.put(key, value, context, timeout=timeout), MayHaveHappened)
 
+    def put_and_show(
+        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+    ) -> Values:
+        """See `impl.client.Client.put_and_show`."""
+        return self._wait(self._client.put_and_show(key, value, context, timeout=timeout), MayHaveHappened)
+
     def update(self, key: bytes, function: Reconcile, *, rounds: int = 8, timeout: float | None = None) -> Values:
         """See `impl.client.Client.update`; the function is called in this thread."""
         steps = reconciling(function, rounds)

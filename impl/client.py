@@ -26,10 +26,9 @@ from typing import Literal, Self, TypeAlias, TypeVar
 from msgspec.structs import replace
 
 from impl.attempts import Asked, Patience
-from impl.clientlog import ClientRecorder
-from impl.connection import Connection, Lost, TooLarge
+from impl.connection import Connection, Lost
+from impl.operations import Operations
 from impl.outcomes import (
-    Attempt,
     Gets,
     MayHaveHappened,
     OperationFailed,
@@ -39,16 +38,15 @@ from impl.outcomes import (
     Unreachable,
     Unsettled,
     Values,
-    settled,
 )
 from impl.reconcile import Change, Reconcile, reconciling
 from impl.routing import Routes
 from impl.transport import Address, parse_address
-from impl.wire import CallFaults, CallGet, CallPut, CallStatus, Done, FoundHere, Status, Stopping
+from impl.wire import CallFaults, CallStatus, Done, Status, StoredHere
 from spec.clock import NOTHING
-from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
+from spec.messages import Get, Put, Refused, Stored
 from spec.token import TokenError, peek
-from spec.types import ClientId, Key, NodeId, RequestId, Value
+from spec.types import ClientId, Key, NodeId, Value
 
 __all__ = [
     "ATTEMPTS",
@@ -70,9 +68,8 @@ __all__ = [
 TIMEOUT_SECONDS = 10.0
 """How long a call may take, all attempts together, unless it says otherwise."""
 
-ATTEMPTS = 1
-"""How often a call is made unless the user asks for more. A row remembers only its latest requests: a put that is asked
-again after more than `remembered_requests` others of its key would be written a second time."""
+ATTEMPTS = 3
+"""How often a call is made at most, unless it says otherwise."""
 
 MANY_AT_ONCE = 256
 """Calls of one `get_many` or `put_many` that are under way together."""
@@ -100,8 +97,7 @@ class Client:
         self.name = ClientId(secrets.token_hex(8))
         self.timeout, self.attempts = timeout, attempts
         self._routes = Routes(self.name, nodes, by_ring=routing == "ring")
-        self._operations = 0
-        self._recorder = ClientRecorder(log, self.name) if log is not None else None
+        self._operations = Operations(self.name, log)
 
     async def open(self) -> None:
         """Talk to a node, and for ring-aware routing learn of the others. Raises Unreachable if none answers."""
@@ -116,7 +112,7 @@ class Client:
             connection = await self._in_time(patience, self._routes.to_key(Key(key), tried))
             try:
                 async with asyncio.timeout(patience.left / patience.attempts):
-                    return await self._get_once(connection, Get(Key(key)))
+                    return await self._operations.get(connection, Get(Key(key)))
             except TimeoutError:
                 failed = OperationFailed(f"node {connection.node} did not answer in time")
             except OperationRefused:
@@ -136,15 +132,33 @@ class Client:
         Raises OperationFailed or OperationRefused if it has not happened and never will, MayHaveHappened if nobody
         knows.
         """
+        stored = await self._put(key, value, context, show=False, timeout=timeout)
+        return Stored(stored.dot)
+
+    async def put_and_show(
+        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+    ) -> Values:
+        """Put, and see what there is afterwards as far as the coordinator of the put knows; a get asks R nodes.
+
+        Raises what `put` raises.
+        """
+        stored = await self._put(key, value, context, show=True, timeout=timeout)
+        assert isinstance(stored, StoredHere), "the operations take no other answer"
+        return Values(stored.shown.siblings, stored.shown.context)
+
+    async def _put(
+        self, key: bytes, value: bytes, context: str | None, *, show: bool, timeout: float | None
+    ) -> Stored | StoredHere:
         patience = self._patience(timeout)
         try:
-            asked = Asked(Put(Key(key), Value(value), NOTHING if context is None else peek(context)), context)
+            clock = NOTHING if context is None else peek(context)
         except TokenError as error:
             raise OperationRefused(str(error)) from None
+        asked = Asked(Put(Key(key), Value(value), clock, show=show), context)
         connection, tried = await self._in_time(patience, self._routes.to_key(asked.put.key)), set[Address]()
         while True:
-            outcome = settled(asked.doubt, await self._put_once(connection, asked, patience))
-            if isinstance(outcome, Stored):
+            outcome = await self._operations.put(connection, asked, patience)
+            if isinstance(outcome, Stored | StoredHere):
                 if outcome.dot.actor.node != connection.node:
                     self._routes.doubt()  # it was forwarded: the ring is another than we think
                 return outcome
@@ -158,7 +172,7 @@ class Client:
             asked.doubt = outcome
             again = await self._again(connection, patience) if patience.spend() else None
             if again is None:
-                self._log_returned(asked.request, asked.told)
+                self._operations.give_up(asked)
                 raise outcome
             connection = again
 
@@ -248,8 +262,7 @@ class Client:
     async def close(self) -> None:
         """End the session, and its log."""
         self._routes.close()
-        if self._recorder:
-            self._recorder.close()
+        self._operations.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -260,65 +273,6 @@ class Client:
         await self.close()
 
     # How.
-
-    async def _get_once(self, connection: Connection, get: Get) -> Values:
-        """One attempt at a get, as a request of its own. Raises OperationFailed."""
-        async with connection.turn():
-            request = self._next_request(connection, get)
-            try:
-                told = await connection.ask(CallGet(request.operation, get.key))
-            except Lost:
-                raise OperationFailed(connection.why_lost()) from None
-            except TooLarge as error:
-                told = Refused(str(error))
-        match told:
-            case FoundHere():
-                self._log_returned(request, Found(told.siblings, peek(told.context)))
-                return Values(told.siblings, told.context)
-            case Failed() | Refused():
-                self._log_returned(request, told)
-                raise (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
-            case Stopping():
-                self._log_returned(request, Failed(f"node {connection.node} is stopping"))
-                raise OperationFailed(f"node {connection.node} is stopping")
-            case _:
-                raise OperationFailed(f"node {connection.node} answered a get with {type(told).__name__}")
-
-    async def _put_once(self, connection: Connection, asked: Asked, patience: Patience) -> Attempt:
-        """One attempt at a put, always as the same request."""
-        asked.told = None
-        try:
-            async with asyncio.timeout(patience.left), connection.turn():
-                if not connection.open and asked.request is None:
-                    return OperationFailed(connection.why_lost())
-                asked.request = self._next_request(connection, asked.put, asked.request)
-                call = CallPut(asked.request.operation, asked.put.key, asked.put.value, asked.context)
-                told = await connection.ask(call)
-        except Lost:
-            return MayHaveHappened(connection.why_lost())
-        except TooLarge as error:
-            told = Refused(str(error))
-        except TimeoutError:
-            problem = f"node {connection.node} did not answer in time"
-            return OperationFailed(problem) if asked.request is None else MayHaveHappened(problem)
-        match told:
-            case Stored():
-                self._log_returned(asked.request, told)
-                return told
-            case Failed() | Refused():
-                if asked.doubt is None:
-                    self._log_returned(asked.request, told)
-                return (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
-            case Stopping():
-                if asked.doubt is None:
-                    self._log_returned(asked.request, Refused(f"node {connection.node} is stopping"))
-                    asked.request = None  # for another node it is another request
-                return OperationRefused(f"node {connection.node} is stopping")
-            case Indefinite():
-                asked.told = told
-                return MayHaveHappened(told.reason)
-            case _:
-                return MayHaveHappened(f"node {connection.node} answered a put with {type(told).__name__}")
 
     async def _again(self, connection: Connection, patience: Patience) -> Connection | None:
         """The same node again, as soon as it can be reached; None if it could not be in time."""
@@ -353,19 +307,6 @@ class Client:
         except TimeoutError:
             raise Unreachable(f"no node could be reached in {patience.timeout:g} s") from None
 
-    def _next_request(self, connection: Connection, operation: Operation, again: RequestId | None = None) -> RequestId:
-        """The name of a request that is asked in this very moment: a new one, unless it is asked again."""
-        if again is None:
-            self._operations += 1
-        request = again or RequestId(self.name, self._operations)
-        if self._recorder:
-            self._recorder.invoked(request, connection.node, operation)
-        return request
-
-    def _log_returned(self, request: RequestId | None, result: Result | None) -> None:
-        if self._recorder and request is not None and result is not None:
-            self._recorder.returned(request, result)
-
 
 async def many(calls: Iterable[Coroutine[None, None, None]]) -> None:
     """Run these, so many at a time; the first error ends all."""
@@ -392,8 +333,7 @@ async def connect(
 
     With `log`, what the client asks and is told is kept in that file, which must not exist (`spec.trace`). Routing
     "any" stays with the first of these nodes that can be reached; "ring" asks an owner of the key. `timeout` in seconds
-    and `attempts` are those of each call; with one attempt nothing is ever asked again. More than one suits gets, and
-    puts of keys that are not written often: a row remembers only its latest requests.
+    and `attempts` are those of each call; with one attempt nothing is ever asked again.
     """
     addresses = [parse_address(node) if isinstance(node, str) else node for node in nodes]
     client = Client(addresses, log, routing=routing, timeout=timeout, attempts=attempts)

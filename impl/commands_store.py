@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="Take the value from a file.")
 @click.option("--context", metavar="TOKEN", help="From a get: supersede exactly what that get showed.")
+@click.option("--show", is_flag=True, help="Then print what there is, as `get` does, but as one node knows it.")
 @hex_option
 @json_option
 @timeout_option
@@ -40,6 +41,7 @@ def put(
     value: str | None,
     file: Path | None,
     context: str | None,
+    show: bool,
     hex_key: bool,
     as_json: bool,
     timeout: float | None,
@@ -52,6 +54,9 @@ def put(
     content = as_bytes(value) if value is not None else read_value(file)
 
     async def use(client: Client) -> int:
+        if show:
+            print_values(name, await client.put_and_show(name, content, context), as_json)
+            return 0
         stored = await client.put(name, content, context)
         if as_json:
             print_json({"stored": stored.dot})
@@ -88,18 +93,19 @@ def get(key: str, hex_key: bool, as_json: bool, timeout: float | None, nodes: tu
 
     async def use(client: Client) -> int:
         values = await client.get(name)
-        if as_json:
-            print_json(
-                {
-                    "siblings": [{"version": str(version), "value": version.value} for version in values.siblings],
-                    "context": values.context,
-                }
-            )
-        else:
-            show_values(name, values)
+        print_values(name, values, as_json)
         return 0 if values.siblings else 1
 
     with_client(nodes, timeout, use)
+
+
+def print_values(key: bytes, values: Values, as_json: bool) -> None:
+    """Values as they were asked for."""
+    if not as_json:
+        show_values(key, values)
+        return
+    siblings = [{"version": str(version), "value": version.value} for version in values.siblings]
+    print_json({"siblings": siblings, "context": values.context})
 
 
 def show_values(key: bytes, values: Values) -> None:

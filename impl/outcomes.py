@@ -2,12 +2,10 @@
 
 A result is success. `OperationFailed`, and its kinds `OperationRefused` and `Unreachable`, are definite: a put that
 raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been written, or may yet
-be. Doubt is not forgotten: a put that was in doubt once is settled only by a success (`settled`).
+be. Doubt is not forgotten: a put that was in doubt once is settled only by a success (`spec.coordinate.unchanged`).
 """
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -75,17 +73,3 @@ class Puts(Struct, frozen=True):
     """These had no effect and never will."""
     unknown: dict[bytes, MayHaveHappened]
     """These may have been written, or may yet be."""
-
-
-Attempt: TypeAlias = Stored | OperationFailed | MayHaveHappened
-"""What one attempt at a put gave."""
-
-
-def settled(earlier: MayHaveHappened | None, latest: Attempt) -> Attempt:
-    """What is known of a put after its latest attempt, if this was known before; None before the first.
-
-    A refusal says of an attempt that it changed nothing. Of an earlier one, which may have, it says nothing.
-    """
-    if earlier is None or not isinstance(latest, OperationFailed):
-        return latest
-    return MayHaveHappened(f"{earlier}; asked again: {latest}")

@@ -48,6 +48,8 @@ from impl.wire import (
     Reply,
     Status,
     Stopping,
+    StoredHere,
+    Told,
     Turned,
     Welcome,
     WireError,
@@ -63,10 +65,10 @@ from impl.wire import (
 from spec import events
 from spec.clock import NOTHING
 from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
-from spec.messages import Failed, Found, Get, Operation, Put, Refused, Result
+from spec.messages import Failed, Found, Get, Operation, Put, Refused, Result, Stored, as_asked_again
 from spec.state import awaits_result
 from spec.token import TokenError, seal, unseal
-from spec.types import ClientId, NodeId, RequestId
+from spec.types import ClientId, Key, NodeId, RequestId
 
 THREAD_SECONDS = 0.002
 """While commits take less than this, to wait for them costs less than to have another thread wait."""
@@ -266,13 +268,21 @@ class Server:
         waiting = self._waiting.pop(request, None)
         if waiting is None:
             return
-        if isinstance(result, Found):
-            token = seal(self.settings.secret, waiting.operation.key, result.context)
-            waiting.session.frames.send(Reply(request.operation, FoundHere(result.siblings, token)))
-        else:
-            waiting.session.frames.send(Reply(request.operation, result))
+        waiting.session.frames.send(Reply(request.operation, self._for_client(result, waiting.operation.key)))
         waiting.session.count(-1)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
+
+    def _for_client(self, result: Result, key: Key) -> Told:
+        """A result in which contexts are tokens."""
+
+        def here(shown: Found) -> FoundHere:
+            return FoundHere(shown.siblings, seal(self.settings.secret, key, shown.context))
+
+        if isinstance(result, Found):
+            return here(result)
+        if isinstance(result, Stored) and result.shown is not None:
+            return StoredHere(result.dot, here(result.shown))
+        return result
 
     # Connections.
 
@@ -351,13 +361,13 @@ class Server:
 
     def _called(self, session: Session, call: Call) -> None:
         match call:
-            case CallPut(context=context, key=key, value=value):
+            case CallPut(key=key, context=context):
                 try:
                     clock = NOTHING if context is None else unseal(self.settings.secret, key, context)
                 except TokenError as error:
                     session.frames.send(Reply(call.call, Refused(str(error))))
                 else:
-                    self._invoke(session, call.call, Put(key, value, clock))
+                    self._invoke(session, call.call, Put(key, call.value, clock, call.again, call.show))
             case CallGet(key=key):
                 self._invoke(session, call.call, Get(key))
             case CallStatus():
@@ -373,7 +383,7 @@ class Server:
         request = RequestId(session.client, call)
         before = self._waiting.get(request)
         if before is not None:
-            if before.operation != operation:
+            if as_asked_again(before.operation) != as_asked_again(operation):
                 session.frames.send(Reply(call, Refused(f"call {call} is still another call")))
                 return
             before.session.count(-1)

@@ -18,13 +18,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from impl.meters import Counts
+from spec.clock import Dot
 from spec.messages import Failed, Indefinite, Message, Refused, Stored
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, NodeId, Value
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
@@ -104,6 +105,10 @@ class CallPut(Struct, frozen=True, tag=True):
     value: Value
     context: str | None
     """The token of an earlier get of this key; None for a blind put."""
+    again: bool = False
+    """Whether this call was made before, and the client does not know what came of it."""
+    show: bool = False
+    """Whether to show what there is afterwards."""
 
 
 class CallGet(Struct, frozen=True, tag=True):
@@ -145,6 +150,13 @@ class FoundHere(Struct, frozen=True, tag=True):
 
     siblings: Siblings
     context: str
+
+
+class StoredHere(Struct, frozen=True, tag=True):
+    """The put succeeded, and this is what its node now knows: `spec.messages.Stored` with a token."""
+
+    dot: Dot
+    shown: FoundHere
 
 
 class PeerStatus(Struct, frozen=True):
@@ -198,7 +210,7 @@ class Stopping(Struct, frozen=True, tag=True):
     """The node was told to stop and begins nothing new: it has changed nothing, ask another."""
 
 
-Told: TypeAlias = Stored | FoundHere | Indefinite | Failed | Refused | Stopping | Status | Done | Turned
+Told: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Stopping | Status | Done | Turned
 
 
 class Reply(Struct, frozen=True, array_like=True):

@@ -36,6 +36,7 @@ from spec.messages import (
     Stored,
     Write,
     Written,
+    shown_by,
 )
 from spec.network import Envelope, Network
 from spec.protocol import Acknowledgement, Pushed, Reading, Sent, Told
@@ -44,7 +45,7 @@ from spec.ring import owners_of
 from spec.siblings import Version, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.types import Key, NodeId, RequestId
-from spec.world import Advance, Scenario, Server, State, advance
+from spec.world import Advance, Scenario, Server, State, advance, client_id
 
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told
 Move: TypeAlias = tuple[str, tuple[object, ...]]
@@ -155,12 +156,17 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
 
 
 def replies(state: State) -> Iterator[protocol.Reply]:
-    """What clients hold, are about to be given, or have on its way in a forwarded put."""
+    """What clients hold, are about to be given, have on its way in a forwarded put, or may bring again."""
     held = [(client.context, client.seen) for client in state.clients]
+    for index, client in enumerate(state.clients):
+        if client.asked is not None:
+            request = RequestId(client_id(index), client.done + 1)
+            held.append((client.asked.put.context, state.history.shown[request]))
     for envelope in state.network.in_flight:
         message = envelope.message
-        if isinstance(message, Forwarded) and isinstance(message.result, Found):
-            held.append((message.result.context, known_by(state.history, message.result.siblings)))
+        shown = shown_by(message.result) if isinstance(message, Forwarded) else None
+        if shown is not None:
+            held.append((shown.context, known_by(state.history, shown.siblings)))
         elif isinstance(message, Forward) and isinstance(message.operation, Put):
             held.append((message.operation.context, state.history.shown[message.request]))
     for context, seen in held:
@@ -287,6 +293,8 @@ class StepTaken(Struct, frozen=True):
             yield "push", (Reading(self.name, about), said.target)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
             yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot))
+            if message.result.shown is not None:
+                yield "show", (self.name, message.result.shown.context)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Found):
             yield "reply", (Reading(self.name, about), message.result.context)
 

@@ -28,19 +28,34 @@ from spec.clock import NOTHING, Dot
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import NOBODY, History, known_by, record
 from spec.maps import FMap, FSet
-from spec.messages import Forward, Forwarded, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
+from spec.messages import (
+    Forward,
+    Forwarded,
+    Get,
+    Indefinite,
+    Operation,
+    Put,
+    Refused,
+    Result,
+    Stored,
+    as_asked_again,
+    shown_by,
+)
 from spec.network import Envelope, Network
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
 from spec.types import NodeId, RequestId, Value
 from spec.world import (
+    Asked,
+    BlindPut,
     Client,
     Look,
     Memory,
     Scenario,
     SeenPut,
     Server,
+    ShownPut,
     State,
     Task,
     client_id,
@@ -126,7 +141,8 @@ def initial(scenario: Scenario, driver: Driver = DRIVER) -> State:
     ring = build_ring(scenario.members, scenario.config)
     down = (Server(Node(m.name, scenario.config, ring), FMap(), FSet(), Memory()) for m in scenario.members)
     servers = FMap.of({server.node.name: boot(server, driver) for server in down})
-    return State(servers, tuple(Client() for _ in scenario.programs), Network(), scenario.faults, History())
+    clients = tuple(Client(patience=scenario.patience) for _ in scenario.programs)
+    return State(servers, clients, Network(), scenario.faults, History())
 
 
 def boot(server: Server, driver: Driver) -> Server:
@@ -166,7 +182,7 @@ def node_actions(scenario: Scenario, state: State) -> Iterator[NodeAction]:
         if client.waits_for is None and client.done < len(scenario.programs[index]):
             request = RequestId(client_id(index), client.done + 1)
             operation = operation_of(scenario, client, scenario.programs[index][client.done], request)
-            for contact in scenario.contacts:
+            for contact in scenario.contacts if client.asked is None else (client.asked.node,):
                 if state.servers[contact].node.started:
                     yield Ask(index, contact, request, operation)
     for envelope in net.distinct(state.network):
@@ -179,9 +195,18 @@ def node_actions(scenario: Scenario, state: State) -> Iterator[NodeAction]:
 
 def operation_of(scenario: Scenario, client: Client, task: Task, request: RequestId) -> Operation:
     """What a client asks for; the value of a put names its request."""
-    if isinstance(task, Look):
-        return Get(scenario.key)
-    return Put(scenario.key, Value(str(request).encode()), client.context if isinstance(task, SeenPut) else NOTHING)
+    if client.asked is not None:
+        return as_asked_again(client.asked.put)
+    value = Value(str(request).encode())
+    match task:
+        case Look():
+            return Get(scenario.key)
+        case BlindPut():
+            return Put(scenario.key, value, NOTHING)
+        case SeenPut():
+            return Put(scenario.key, value, client.context)
+        case ShownPut():
+            return Put(scenario.key, value, client.context, show=True)
 
 
 def sides(names: FSet[NodeId]) -> Iterator[FSet[NodeId]]:
@@ -288,14 +313,17 @@ def event_of(action: NodeAction) -> tuple[NodeId, Event]:
 
 
 def ask(state: State, action: Ask) -> State:
-    """A client is about to put its next operation to a node."""
+    """A client is about to put its next operation to a node, or the one before again."""
     client, history = state.clients[action.client], state.history
-    if isinstance(action.operation, Put):
-        seen = client.seen if action.operation.context != NOTHING else FSet[Dot]()
-        history = replace(history, shown=history.shown.set(action.request, seen))
-        asking = Client(done=client.done, waits_for=action.node)
+    asking = Client(done=client.done, patience=client.patience, waits_for=action.node)
+    if not isinstance(action.operation, Put):
+        asking = replace(asking, owed=history.acknowledged)
     else:
-        asking = Client(done=client.done, waits_for=action.node, owed=history.acknowledged)
+        if client.patience:
+            asking = replace(asking, asked=Asked(action.node, action.operation))
+        if client.asked is None:
+            seen = client.seen if action.operation.context != NOTHING else FSet[Dot]()
+            history = replace(history, shown=history.shown.set(action.request, seen))
     clients = put_client(state.clients, action.client, asking)
     return State(state.servers, clients, state.network, state.faults, history)
 
@@ -342,10 +370,14 @@ def tell(state: State, request: RequestId, result: Result) -> State:
     client, history = state.clients[index], state.history
     assert client.waits_for is not None, "a client is told once, and only what it asked"
     assert client.done + 1 == request.operation, "a client is told once, and only what it asked"
-    idle = Client(done=client.done + 1)
-    if isinstance(result, Found):
-        seen = known_by(history, result.siblings)
-        idle = replace(idle, context=result.context, seen=seen, missed=client.owed - seen)
+    if isinstance(result, Indefinite) and client.asked is not None:
+        doubting = Client(done=client.done, patience=client.patience - 1, asked=client.asked)
+        return replace(state, clients=put_client(state.clients, index, doubting))
+    idle = Client(done=client.done + 1, patience=client.patience)
+    shown = shown_by(result)
+    if shown is not None:
+        seen = known_by(history, shown.siblings)
+        idle = replace(idle, context=shown.context, seen=seen, missed=client.owed - seen)
     elif isinstance(result, Refused):
         history = replace(history, refused=history.refused | FSet((request,)))
     return replace(state, clients=put_client(state.clients, index, idle), history=history)

@@ -1,8 +1,10 @@
 """Coordination of puts and gets by an owner of the key, and forwarding by everybody else.
 
 **put.** The coordinator mints one dot for the request onto the set it holds, stores that durably, and sends the whole
-set to the other owners. Its own copy and every distinct owner's acknowledgement count; at W the client is told. A
-request that this row already minted for mints nothing again: it is replicated and acknowledged like the first time.
+set to the other owners. Its own copy and every distinct owner's acknowledgement count; at W the client is told, and
+shown what its coordinator then holds if it wished. A request that this row already minted for mints nothing again: it
+is replicated and acknowledged like the first time. A row remembers only its latest requests, so a put that *is asked
+again* says so: where it may have been forgotten nothing is minted, for an overwritten value would come back.
 
 **get.** The coordinator asks all owners, itself included, and answers with everything that the first R of them know,
 merged. From then on every owner whose answer is staler than the merged set, late ones too, is sent that set.
@@ -10,7 +12,8 @@ merged. From then on every owner whose answer is staler than the merged set, lat
 **forward.** A node that does not own the key hands the request once to the first owner. Whoever receives a forwarded
 request and does not own the key either refuses: two hops would mean that rings differ.
 
-A put that times out is *indefinite*: the dot exists, and may yet spread. A get that times out has simply failed.
+A put that times out is *indefinite*: the dot exists, and may yet spread. So is one that is turned down when it is
+asked again: that says nothing of the first time. A get that times out has simply failed.
 (Dynamo paper §4.5, §4.6; read repair §5, the state machine.)
 """
 
@@ -40,8 +43,8 @@ from spec.messages import (
 from spec.quorum import is_read_quorum, is_write_quorum
 from spec.repair import fold_answers, repair_stale
 from spec.ring import owners_of
-from spec.rows import Disk, Minted, Row
-from spec.siblings import Version, add, context_of, is_context
+from spec.rows import NO_ROW, Disk, Minted, Row
+from spec.siblings import Siblings, Version, add, context_of, is_context
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
 from spec.types import Config, Key, Limits, NodeId, RequestId
 
@@ -61,9 +64,23 @@ def answer(origin: NodeId | None, request: RequestId, result: Result) -> Effect:
     return Reply(request, result) if origin is None else Send(origin, Forwarded(request, result))
 
 
-def refuse(node: Node, origin: NodeId | None, request: RequestId, reason: str) -> Outcome:
+def unchanged(operation: Operation, result: Failed | Refused) -> Result:
+    """What is said of an operation that changes nothing this time; what an earlier attempt changed is not known."""
+    if isinstance(operation, Put) and operation.again:
+        return Indefinite(f"it was asked before; this time: {result.reason}")
+    return result
+
+
+def refuse(node: Node, origin: NodeId | None, request: RequestId, operation: Operation, reason: str) -> Outcome:
     """Turn a request down before anything changed."""
-    return Outcome(node, None, effects=(answer(origin, request, Refused(reason)),))
+    return Outcome(node, None, effects=(answer(origin, request, unchanged(operation, Refused(reason))),))
+
+
+def found(siblings: Siblings) -> Found:
+    """A set as it is shown to a client."""
+    context = context_of(siblings)
+    assert is_context(context, siblings), "the context covers exactly what is shown"
+    return Found(siblings, context)
 
 
 # Admission.
@@ -84,13 +101,14 @@ def accept(node: Node, storage: Storage, request: RequestId, operation: Operatio
     if node.in_flight >= node.config.limits.requests_in_flight:
         problem = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
     if problem:
-        return refuse(node, origin, request, problem)
+        return refuse(node, origin, request, operation, problem)
     if is_owner(node, node.name, operation.key):
         if isinstance(operation, Put):
             return start_put(node, storage, request, operation, origin)
         return start_get(node, storage, request, operation, origin)
     if origin is not None:
-        return refuse(node, origin, request, f"node {node.name} does not own the key, nor should {origin} think so")
+        problem = f"node {node.name} does not own the key, nor should {origin} think so"
+        return refuse(node, origin, request, operation, problem)
     return forward(node, request, operation)
 
 
@@ -146,6 +164,11 @@ def dot_minted_for(actor: Actor, row: Row, request: RequestId) -> Dot | None:
     return next((Dot(actor, m.counter) for m in row.minted if m.request == request), None)
 
 
+def may_have_forgotten(row: Row) -> bool:
+    """Whether the row minted for requests that it does not remember."""
+    return row.counter > len(row.minted)
+
+
 def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row:
     """The row after a put of a new version."""
     counter = version.dot.counter
@@ -166,37 +189,40 @@ def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin
     writes: tuple[StorageWrite, ...] = ()
     if dot is None:
         dot = next_dot(actor, row.counter)
+        if put.again and may_have_forgotten(row):
+            return refuse(node, origin, request, put, "it may be among the puts that are no longer remembered")
         if not may_mint(put.context, dot):
-            return refuse(node, origin, request, f"the context covers {dot}, a write that has not happened")
+            return refuse(node, origin, request, put, f"the context covers {dot}, a write that has not happened")
         minted = mint(row, Version(dot, put.context, put.value), request, node.config.limits.remembered_requests)
         limit = node.config.limits.siblings
         if len(minted.siblings) > max(limit, len(row.siblings)):
-            return refuse(node, origin, request, f"the key has {limit} siblings; get it and put with the context")
+            return refuse(node, origin, request, put, f"the key has {limit} siblings; get it and put with the context")
         writes = (WriteRow(put.key, minted),)
         if row.birth == 0:
             writes = (WriteDisk(replace(disk, births=actor.birth)), *writes)
         row = minted
-    started = PutInFlight(request, put.key, origin, dot, acknowledged=FSet())
+    started = PutInFlight(request, put.key, origin, dot, put.show, acknowledged=FSet())
     sends = tuple(Send(owner, Write(request, put.key, row.siblings)) for owner in others(node, put.key))
     timer = SetTimer(request, node.config.put_timeout_ms)
-    own = acknowledge(node, started, node.name)
+    own = acknowledge(node, started, node.name, row)
     return replace(own, writes=writes, effects=(*sends, timer, *own.effects))
 
 
-def acknowledge(node: Node, request: PutInFlight, owner: NodeId) -> Outcome:
-    """One more owner holds the put durably; at W the client is told, and the request is over."""
+def acknowledge(node: Node, request: PutInFlight, owner: NodeId, row: Row) -> Outcome:
+    """One more owner holds the put durably; at W the client is told (of this row), and the request is over."""
     acknowledged = request.acknowledged | FSet.of([owner])
     if not is_write_quorum(acknowledged, node.config):
         return Outcome(node, replace(request, acknowledged=acknowledged))
-    reply = answer(request.origin, request.request, Stored(request.dot))
+    stored = Stored(request.dot, found(row.siblings) if request.show else None)
+    reply = answer(request.origin, request.request, stored)
     return Outcome(node, None, effects=(reply, CancelTimer(request.request)))
 
 
-def written(node: Node, request: Request | None, source: NodeId) -> Outcome:
+def written(node: Node, storage: Storage, request: Request | None, source: NodeId) -> Outcome:
     """An acknowledgement arrived; only owners count, and only for a put that still waits."""
     if not isinstance(request, PutInFlight) or not is_owner(node, source, request.key):
         return Outcome(node, request)
-    return acknowledge(node, request, source)
+    return acknowledge(node, request, source, storage.row(request.key) if request.show else NO_ROW)
 
 
 # Get.
@@ -219,9 +245,7 @@ def collect(node: Node, storage: Storage, request: GetInFlight, owner: NodeId, m
     merged = fold_answers(heard.answers)
     effects: tuple[Effect, ...] = ()
     if not request.answered:
-        context = context_of(merged)
-        assert is_context(context, merged), "the context covers exactly what is shown"
-        effects = (answer(request.origin, request.request, Found(merged, context)),)
+        effects = (answer(request.origin, request.request, found(merged)),)
     repaired, writes, repairs = repair_stale(node, storage, replace(heard, answered=True), merged)
     if len(repaired.answers) < node.config.n:
         return Outcome(node, repaired, writes, (*effects, *repairs))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from spec.clock import Clock, Dot
 from spec.siblings import Siblings
@@ -23,6 +24,10 @@ class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     value: Value
     context: Clock
     """From an earlier get of this key; nothing, for a blind put, which becomes a sibling of whatever there is."""
+    again: bool = False
+    """Whether this was asked before, under the same request, and whoever asks does not know what came of it."""
+    show: bool = False
+    """Whether the client wants to be shown what there is afterwards."""
 
 
 class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -34,11 +39,9 @@ class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 Operation: TypeAlias = Put | Get
 
 
-class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The put succeeded: W owners hold it durably."""
-
-    dot: Dot
-    """The name the write was given."""
+def as_asked_again(operation: Operation) -> Operation:
+    """An operation as it is when it is asked again: a put says so, a get need not."""
+    return replace(operation, again=True) if isinstance(operation, Put) else operation
 
 
 class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -47,6 +50,15 @@ class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     siblings: Siblings
     context: Clock
     """Covers exactly what is shown; a put that brings it back supersedes it."""
+
+
+class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The put succeeded: W owners hold it durably."""
+
+    dot: Dot
+    """The name the write was given."""
+    shown: Found | None = None
+    """What its coordinator knows of the key, if the client wanted to see it; others may know more."""
 
 
 class Indefinite(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -68,6 +80,11 @@ class Refused(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused
+
+
+def shown_by(result: Result) -> Found | None:
+    """What a result shows its client of the key; None if nothing."""
+    return result.shown if isinstance(result, Stored) else result if isinstance(result, Found) else None
 
 
 class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):

@@ -54,7 +54,7 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
         case Write():
             return replicate(node, request, storage, source, message)
         case Written():
-            return written(node, request, source)
+            return written(node, storage, request, source)
         case Read():
             return read(node, request, storage, source, message)
         case Answer():

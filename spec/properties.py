@@ -20,7 +20,7 @@ from spec.clock import covers, show_clock
 from spec.cluster import Action, Arrive
 from spec.history import NOBODY, known_by
 from spec.maps import FSet
-from spec.messages import Answer, Forwarded, Found, Repair, Write
+from spec.messages import Answer, Forwarded, Repair, Write, shown_by
 from spec.network import Envelope, crosses
 from spec.quorum import is_read_quorum
 from spec.repair import fold_answers
@@ -52,8 +52,10 @@ def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings
         message = envelope.message
         if isinstance(message, Write | Answer | Repair):
             yield ("a message", envelope.source, envelope.target), message.siblings
-        elif isinstance(message, Forwarded) and isinstance(message.result, Found):
-            yield ("a result", envelope.source, envelope.target), message.result.siblings
+        elif isinstance(message, Forwarded):
+            shown = shown_by(message.result)
+            if shown is not None:
+                yield ("a result", envelope.source, envelope.target), shown.siblings
     for name, server in state.servers.items():
         for _, request in server.requests.items():
             if isinstance(request, GetInFlight):
@@ -243,7 +245,7 @@ def a_get_owes(before: State, _action: Action, after: State) -> bool:
 
 
 def context_honesty(state: State) -> str | None:
-    """The context of a get covers exactly the versions that it showed, and those that their writers had been shown."""
+    """A context covers exactly the versions that it was shown with, and those that their writers had been shown."""
     for index, client in enumerate(state.clients):
         for created in state.history.created:
             covered, seen = covers(client.context, created.version.dot), created.version.dot in client.seen
@@ -257,7 +259,7 @@ def context_honesty(state: State) -> str | None:
 
 
 def a_client_has_seen_something(state: State) -> bool:
-    """A get showed a client a version."""
+    """A client was shown a version."""
     return any(client.seen for client in state.clients)
 
 

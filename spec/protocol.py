@@ -82,7 +82,7 @@ class Told(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Reply(Struct, frozen=True, order=True, cache_hash=True):
-    """What a client was given by a get."""
+    """What a client was given by a get, or by a put that it wanted to see the result of."""
 
     context: Clock
     saw: FSet[Version]
@@ -310,6 +310,17 @@ def reply(s: State, r: Reading, context: Clock) -> State:
     return replace(s, replies=s.replies | FSet.of([Reply(context, saw)]))
 
 
+def show_ok(s: State, n: NodeId, context: Clock) -> bool:
+    """The client of a put wanted to be shown what its coordinator holds."""
+    return n in s.nodes and is_context(context, s.store[n])
+
+
+def show(s: State, n: NodeId, context: Clock) -> State:
+    """It tells the client."""
+    saw = FSet.of(x for x in s.created if stored(s, n, x))
+    return replace(s, replies=s.replies | FSet.of([Reply(context, saw)]))
+
+
 def push_ok(s: State, r: Reading, target: NodeId) -> bool:
     """A reader that has heard enough may repair any owner."""
     return target in s.nodes and is_read_quorum(s.heard[r], s.config)
@@ -429,6 +440,7 @@ ACTIONS = (
     answer,
     collect,
     reply,
+    show,
     push,
     mend,
     forget,
@@ -691,3 +703,8 @@ def collect_lemma_grow(s: State, t: Told) -> bool:
 def reply_lemma_told(s: State, r: Reading, context: Clock) -> bool:
     """The context of a reply covers exactly what its reader knows."""
     return all(covers(context, x.dot) == knows(s, s.gathered[r], x) for x in s.created)
+
+
+def show_lemma_told(s: State, n: NodeId, context: Clock) -> bool:
+    """So does the context of what a coordinator shows."""
+    return all(covers(context, x.dot) == stored(s, n, x) for x in s.created)

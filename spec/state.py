@@ -41,6 +41,8 @@ class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The node that forwarded it and wants the result; None if the client asked here."""
     dot: Dot
     """The name it was given."""
+    show: bool
+    """Whether the client wants to be shown what there is afterwards."""
     acknowledged: FSet[NodeId]
     """Owners that hold it durably; the coordinator itself included."""
 

@@ -25,6 +25,7 @@ from spec.events import (
 )
 from spec.history import History
 from spec.maps import FMap, FSet
+from spec.messages import Put
 from spec.network import Envelope, Network
 from spec.node import step
 from spec.ring import Member
@@ -41,14 +42,18 @@ class BlindPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 class SeenPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The client writes with the context of its latest get."""
+    """The client writes with the context of what it was shown last."""
+
+
+class ShownPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The same, and the client wants to be shown what there is afterwards."""
 
 
 class Look(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client reads."""
 
 
-Task: TypeAlias = BlindPut | SeenPut | Look
+Task: TypeAlias = BlindPut | SeenPut | ShownPut | Look
 
 
 class Faults(Struct, frozen=True, order=True, cache_hash=True, kw_only=True):
@@ -72,6 +77,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     contacts: tuple[NodeId, ...]
     """Whom clients may ask."""
     faults: Faults = Faults()
+    patience: int = 0
+    """How often each client may ask again for a put, the same node, if it does not know what came of it."""
     keep_spent: bool = False
     """Whether messages that can change nothing any more stay in flight; see `spec.spent`."""
 
@@ -105,16 +112,27 @@ class Server(Struct, frozen=True, cache_hash=True):
     disk: Memory
 
 
+class Asked(Struct, frozen=True, order=True, cache_hash=True):
+    """A put that its client may ask for again."""
+
+    node: NodeId
+    put: Put
+
+
 class Client(Struct, frozen=True, order=True, cache_hash=True):
     """A client between and during its operations."""
 
     done: int = 0
     """How many of its operations are over."""
+    patience: int = 0
+    """How often it may still ask again."""
+    asked: Asked | None = None
+    """What it is about to ask again, if it waits for nobody; else what it may come to ask again."""
     waits_for: NodeId | None = None
     context: Clock = NOTHING
-    """From its latest get, if that succeeded."""
+    """Of what it was shown last, if its latest operation showed it anything."""
     seen: FSet[Dot] = FSet()
-    """Ghost: the writes that its latest get showed it, and their past."""
+    """Ghost: the writes that it was shown then, and their past."""
     owed: FSet[Dot] = FSet()
     """Ghost, during a get: the writes acknowledged before it began."""
     missed: FSet[Dot] = FSet()

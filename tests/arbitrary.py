@@ -128,6 +128,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "collect": (one(s.told),),
         "lose_told": (one(s.told),),
         "reply": (heard, context),
+        "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
         "forget": (heard,),
         "mend": (one(s.pushed),),
@@ -144,7 +145,7 @@ def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
     full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES}
-    return full.get(action, False) or (action == "reply" and len(s.replies) >= MOST_MESSAGES)
+    return full.get(action, False) or (action in ("reply", "show") and len(s.replies) >= MOST_MESSAGES)
 
 
 def walk(seed: int, steps: int, config: Config) -> list[tuple[str, tuple[object, ...], State]]:

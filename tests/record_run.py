@@ -27,7 +27,7 @@ async def record(logs: Path, scratch: Path) -> None:
     cluster = open_cluster(scratch / "cluster", 3, config, record=True, faults=True)
     async with cluster:
         async with (
-            await cluster.client("a", log=logs / "client-1.ndjson") as first,
+            await cluster.client("a", log=logs / "client-1.ndjson", attempts=1) as first,
             await cluster.client("b", log=logs / "client-2.ndjson") as second,
         ):
             await cluster.cut(["a"], ["b", "c"])

@@ -118,9 +118,15 @@ def test_siblings_are_shown_and_settled_by_one_put(node: Node) -> None:
     assert found["context"] == context[1]
     status, out, err = run("put", "sib", "both", "--context", context[1], "--json", "--node", node.address)
     assert (status, json.loads(out)["stored"][1]) == (0, 3)
+    status, out, err = run("put", "sib", "third", "--show", "--node", node.address)
+    assert (status, sorted(out.split())) == (0, [b"both", b"third"])
+    shown = json.loads(run("get", "sib", "--json", "--node", node.address)[1])
+    again = ("put", "sib", "both", "--context", shown["context"], "--show", "--json", "--node", node.address)
+    settled = json.loads(run(*again)[1])
+    assert [sibling["value"] for sibling in settled["siblings"]] == ["Ym90aA=="]
     status, out, err = run("get", "sib", "--node", node.address)
     assert (status, out) == (0, b"both")
-    assert f"version {actor[1]}:3 after [{actor[1]}:2]" in err
+    assert f"version {actor[1]}:5 after [{actor[1]}:4]" in err
     status, line = refused("put", "other", "x", "--context", context[1], "--node", node.address)
     assert status == 1
     assert "context was not given out for this key" in line

@@ -72,6 +72,24 @@ def test_puts_that_do_not_know_each_other_are_siblings_until_one_knows_both(tmp_
     with_store(tmp_path, NAMES, THREE, test)
 
 
+def test_a_put_shows_what_there_is_with_a_context_that_settles_it(tmp_path: Path) -> None:
+    """Whether its node owns the key or forwards."""
+    config = Config(n=2, r=1, w=2, partitions=8, tokens=8)
+
+    async def test(_: list[Running], stores: list[Client]) -> None:
+        for i, store in enumerate(stores):
+            key = b"k%d" % i
+            await store.put(key, b"1")
+            shown = await store.put_and_show(key, b"2")
+            assert sorted(shown.values) == [b"1", b"2"]
+            shown = await store.put_and_show(key, b"3", shown.context)
+            assert shown.values == (b"3",)
+            await store.put(key, b"4", shown.context)
+            assert (await store.get(key)).values == (b"4",)
+
+    with_store(tmp_path, NAMES, config, test)
+
+
 def test_many_calls_at_once_on_one_connection(tmp_path: Path) -> None:
     async def test(_: list[Running], stores: list[Client]) -> None:
         keys = [b"%d" % i for i in range(200)]

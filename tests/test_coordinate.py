@@ -64,7 +64,7 @@ def test_a_put_is_stored_replicated_and_waits_for_w() -> None:
         *(Send(owner, Write(PUT, KEY, whole)) for owner in others),
         SetTimer(PUT, hands.config.put_timeout_ms),
     )
-    assert outcome.request == PutInFlight(PUT, KEY, None, version(A).dot, FSet.of([A]))
+    assert outcome.request == PutInFlight(PUT, KEY, None, version(A).dot, False, FSet.of([A]))
     assert outcome.node.in_flight == 1
 
 

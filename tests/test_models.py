@@ -21,6 +21,10 @@ COUNTS = {
     "forward-duplicate": (17_051, 101_712),
     "write-all-duplicate": (3_094, 12_085),
     "refuse": (9_328, 46_643),
+    "ask-again": (3_209, 17_275),
+    "ask-again-crash": (584, 2_305),
+    "refuse-again": (1_595, 6_321),
+    "show": (1_246, 5_089),
 }
 QUICK = tuple(COUNTS)
 DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)

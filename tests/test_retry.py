@@ -26,14 +26,14 @@ from impl.client import (
 )
 from impl.clientlog import ClientRecorder
 from impl.local import free_ports
-from impl.outcomes import Attempt, settled
+from impl.operations import Attempt
 from impl.recorder import export_log
 from impl.server import Server
 from impl.transport import Address, Frames
-from impl.wire import PROTOCOL, Call, CallFaults, CallGet, CallPut, Told, Welcome, call_decoder, decode
+from impl.wire import PROTOCOL, Call, CallFaults, CallGet, CallPut, Stopping, Told, Welcome, call_decoder, decode
 from spec.clock import NOTHING, Actor, Dot
 from spec.events import Invoke, Reply, Timeout
-from spec.messages import Failed, Get, Indefinite, Operation, Put, Refused, Stored
+from spec.messages import Failed, Get, Indefinite, Operation, Put, Refused, Stored, as_asked_again
 from spec.ring import owners_of
 from spec.token import seal
 from spec.trace import FORMAT, ClientLog, Invoked, Step
@@ -136,17 +136,14 @@ def test_what_a_client_says_of_a_put_follows_from_all_that_it_was_told(told: lis
         kinds = {Stored: Stored, Failed: OperationFailed, Refused: OperationRefused}
         assert type(outcome) is kinds[type(heard[decisive])]  # type: ignore[index]  # no None is decisive
         assert len(calls) == decisive + 1
-    assert calls == [CallPut(1, Key(b"k"), Value(b"v"), None)] * len(calls)
+    marks = [False] + [True] * (len(calls) - 1)
+    assert calls == [CallPut(1, Key(b"k"), Value(b"v"), None, again) for again in marks], "only what is new is unmarked"
 
 
-def test_doubt_is_settled_by_success_alone() -> None:
-    doubt, refused = MayHaveHappened("lost"), OperationRefused("overloaded")
-    assert settled(None, refused) is refused
-    after = settled(doubt, refused)
-    assert isinstance(after, MayHaveHappened)
-    assert str(after) == "lost; asked again: overloaded"
-    assert settled(doubt, STORED) is STORED
-    assert settled(None, doubt) is doubt
+def test_what_the_door_says_of_a_put_that_was_asked_before_is_not_final() -> None:
+    outcome, _ = put_with(None, Stopping(), attempts=2)
+    assert isinstance(outcome, MayHaveHappened)
+    assert str(outcome) == "it was asked before; this time: node a is stopping"
 
 
 def test_a_put_in_doubt_is_asked_again_of_nobody_else() -> None:
@@ -360,20 +357,22 @@ def log_of(path: Path, *calls: tuple[int, NodeId, Operation] | int) -> Path:
 
 
 PUT, OTHER, GET = Put(Key(b"k"), Value(b"1"), NOTHING), Put(Key(b"k"), Value(b"2"), NOTHING), Get(Key(b"k"))
+AGAIN = as_asked_again(PUT)
 
 
 def test_a_log_may_tell_that_a_put_was_asked_again(tmp_path: Path) -> None:
-    log = log_of(tmp_path / "log", (1, A, PUT), (2, A, GET), (1, A, PUT), 1, (3, A, GET))
+    log = log_of(tmp_path / "log", (1, A, PUT), (2, A, GET), (1, A, AGAIN), 1, (3, A, GET))
     read_log("log", log.read_bytes())
 
 
 @pytest.mark.parametrize(
     ("calls", "said"),
     [
-        (((1, A, PUT), (1, B, PUT)), "of another node or as another put"),
-        (((1, A, PUT), (1, A, OTHER)), "of another node or as another put"),
+        (((1, A, PUT), (1, B, AGAIN)), "of another node, as another put, or"),
+        (((1, A, PUT), (1, A, as_asked_again(OTHER))), "of another node, as another put, or"),
+        (((1, A, PUT), (1, A, PUT)), "without the mark"),
         (((1, A, GET), (1, A, GET)), "a get takes a new number"),
-        (((1, A, PUT), 1, (1, A, PUT)), "asked again, after its answer"),
+        (((1, A, PUT), 1, (1, A, AGAIN)), "asked again, after its answer"),
     ],
 )
 def test_a_log_that_asks_again_wrongly_is_refused(
@@ -394,33 +393,34 @@ def test_a_refusal_of_a_put_that_was_asked_before_is_not_final(tmp_path: Path) -
     request, put = RequestId(ClientId("again"), 1), Put(key, Value(b"v"), NOTHING)
     log = run.logs.setdefault(request.client, [ClientLog(FORMAT, request.client)])
 
-    def ask() -> None:
+    def ask(put: Operation) -> None:
         log.append(Invoked(request, owner, put, run.tick()))
         run.take(owner, Invoke(request, put))
 
-    ask()
+    ask(put)
     run.take(owner, Timeout(request))
     run.ask(ClientId("other"), owner, Get(key))
-    ask()
+    ask(as_asked_again(put))
     steps = [entry for entry in run.logs[owner] if isinstance(entry, Step)]
     replies = [effect.result for step in steps for effect in step.effects if isinstance(effect, Reply)]
-    assert [type(result) for result in replies] == [Indefinite, Refused]
+    assert [type(result) for result in replies] == [Indefinite, Indefinite]
     recorded.save(tmp_path, run.files())
     assert examine(tmp_path).problem is None
 
 
-@pytest.mark.parametrize(("asked", "said"), [(1, "asked once, and arrived twice"), (2, "2 times, and arrived oftener")])
+@pytest.mark.parametrize(("asked", "said"), [(1, "1 times, and arrived oftener"), (2, "again 1 times, and arrived")])
 def test_a_put_arrives_no_oftener_than_it_was_asked(tmp_path: Path, asked: int, said: str) -> None:
     run = recorded.Recorded(1, 1)
     owner = owners_of(run.ring, run.keys[0], run.config.n)[0]
     request, put = RequestId(ClientId("again"), 1), Put(run.keys[0], Value(b"v"), NOTHING)
     log = run.logs.setdefault(request.client, [ClientLog(FORMAT, request.client)])
-    log += [Invoked(request, owner, put, run.tick()) for _ in range(asked)]
-    for _ in range(asked):
-        run.take(owner, Invoke(request, put))
+    puts: list[Operation] = [put, as_asked_again(put)][:asked]
+    log += [Invoked(request, owner, each, run.tick()) for each in puts]
+    for each in puts:
+        run.take(owner, Invoke(request, each))
     recorded.save(tmp_path / "right", run.files())
     assert examine(tmp_path / "right").problem is None
-    run.take(owner, Invoke(request, put))
+    run.take(owner, Invoke(request, puts[-1]))
     recorded.save(tmp_path / "wrong", run.files())
     problem = examine(tmp_path / "wrong").problem
     assert problem is not None
