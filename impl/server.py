@@ -30,10 +30,11 @@ from impl.runtime import Arrival, Released, Runtime
 from impl.settings import Settings
 from impl.storage import DiskFull
 from impl.timers import Timers
-from impl.transport import HELLO_SECONDS, Frames, PeerLink, Queue
+from impl.transport import HELLO_SECONDS, SILENCE_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
     HELLO_BYTES,
     PROTOCOL,
+    Alive,
     Call,
     CallFaults,
     CallGet,
@@ -348,10 +349,14 @@ class Server:
             for envelope in envelopes:
                 if envelope.stamp.node != source:
                     raise WireError(f"a message of node {envelope.stamp.node} on the connection of node {source}")
-            if self.faults.lets_in(source):
+            if not envelopes:
+                if not frames.slow:  # answers that nobody takes do not pile up
+                    frames.send(Alive())
+            elif self.faults.lets_in(source):
                 self._submit([Arrival(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
 
         frames.on_frame = deliver
+        frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
 
     def _serve_client(self, frames: Frames, client: ClientId) -> None:
         session = Session(frames, client)

@@ -9,7 +9,9 @@ side is slow, and its owner can stop reading (`hold`). A `PeerLink` waits for no
 lost, so beyond the limits the oldest are.
 
 A `PeerLink` is this node's way of sending to one other node. It connects, introduces itself, sends what waits, and
-starts again, at growing and random intervals, whenever the connection ends.
+starts again, at growing and random intervals, whenever the connection ends. A connection can also end without a word:
+the other side is stalled, or gone behind a cut cable. So a link sends a heartbeat, which is answered, and whoever hears
+nothing from the other for too long gives the connection up (`Frames.watch`).
 """
 
 from __future__ import annotations
@@ -27,13 +29,16 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from impl.errors import UserError, one_line, usage
-from impl.wire import LENGTH_BYTES, Turned, Welcome, WireError, answer_decoder, decode, encode, framed
+from impl.wire import HEARTBEAT, LENGTH_BYTES, Turned, Welcome, WireError, decode, encode, framed, link_decoder
 
 ROOM_BYTES = 64 * 1024
 """Room that a connection keeps; more is made for a larger frame, and given back after it."""
 
 HELLO_SECONDS = 5.0
 """How long either side may take to introduce itself."""
+
+HEARTBEAT_SECONDS, SILENCE_SECONDS = 1.0, 5.0
+"""How often a link shows that it is alive, and after how long without a sign the other side is taken to be gone."""
 
 BACKLOG = 128
 """Connections that wait to be accepted."""
@@ -84,7 +89,7 @@ class Frames(asyncio.BufferedProtocol):
         self._closing = False
         self._holds: set[str] = set()
         self._room = bytearray(ROOM_BYTES)
-        self._start = self._end = 0
+        self._start = self._end = self._received = 0
         self._outgoing: list[bytes] = []
 
     # What a connection's owner does.
@@ -121,6 +126,35 @@ class Frames(asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
             asyncio.get_running_loop().call_soon(self.buffer_updated, 0)
+
+    def watch(self, silence_seconds: float, gone: Callable[[], None]) -> None:
+        """From now on call back, and end the connection, once nothing has arrived for so long or half as much longer.
+
+        Not while the silence is ours, because we do not read; nor because we were stopped ourselves and have not read
+        yet what came meanwhile, for which there are two looks.
+        """
+        heard, silent = self._received, 0
+
+        def look() -> None:
+            nonlocal heard, silent
+            if self._transport is None:
+                return
+            silent = silent + 1 if heard == self._received and not self._holds else 0
+            heard = self._received
+            if silent == 2:
+                gone()
+                self.abort()
+            else:
+                loop.call_later(silence_seconds / 2, look)
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(silence_seconds / 2, look)
+
+    def abort(self) -> None:
+        """Close at once; what is waiting is lost."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """Send what is waiting, then close."""
@@ -166,6 +200,7 @@ class Frames(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes arrived."""
         self._end += nbytes
+        self._received += nbytes
         try:
             self._take_frames()
         except WireError as error:
@@ -276,15 +311,22 @@ class PeerLink:
 
         def answer(frame: memoryview) -> None:
             nonlocal answered
-            told = decode(answer_decoder, frame)
+            told = decode(link_decoder, frame)
             if isinstance(told, Turned):
                 self._say(f"turned away: {told.reason}")
                 frames.close()
             elif isinstance(told, Welcome) and not answered:
                 answered = self.connected = True
                 deadline.cancel()
+                frames.watch(SILENCE_SECONDS, lambda: self._say("gave no sign of life"))
+                beat()
                 self._say("connected")
                 self._drain()
+
+        def beat() -> None:
+            if frames.open:
+                frames.send_frame(HEARTBEAT)
+                loop.call_later(HEARTBEAT_SECONDS, beat)
 
         frames.on_frame, frames.on_lost = answer, lost.set
         frames.on_slow = lambda slow: None if slow else self._drain()

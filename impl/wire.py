@@ -3,7 +3,8 @@
 A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. The first frame
 of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node answers
 `Welcome`, or `Turned` and closes. After that a peer's connection carries lists of `Envelope`s, which left together, one
-way, for each node opens its own; a client's carries calls, and their answers in any order.
+way, for each node opens its own, and back only the answers to heartbeats; a client's carries calls, and their answers
+in any order.
 
 Clients never handle clocks: what `spec.messages.Found` and `Put` call a context is a token here (`spec.token`).
 """
@@ -81,6 +82,10 @@ class Turned(Struct, frozen=True, tag=True):
     """The node will not, or no longer, talk; the connection is closed."""
 
     reason: str
+
+
+class Alive(Struct, frozen=True, tag=True):
+    """The answer to a heartbeat, which is a frame without messages."""
 
 
 # Between nodes.
@@ -228,6 +233,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 hello_decoder = msgspec.msgpack.Decoder(Hello)
 answer_decoder = msgspec.msgpack.Decoder(FromNode)
+link_decoder = msgspec.msgpack.Decoder(FromNode | Alive)
 parcel_decoder = msgspec.msgpack.Decoder(Annotated[list[Envelope], Meta(max_length=PARCEL_MESSAGES)])
 call_decoder = msgspec.msgpack.Decoder(Call)
 reply_decoder = msgspec.msgpack.Decoder(Reply)
@@ -255,6 +261,10 @@ def parcels(envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
 def framed(body: bytes) -> bytes:
     """The frame of an encoded Struct."""
     return len(body).to_bytes(LENGTH_BYTES) + body
+
+
+HEARTBEAT = framed(encode([]))
+"""A frame without messages, from a link to its node, which answers `Alive`."""
 
 
 def cluster_digest(secret: bytes, config: Config, members: tuple[Member, ...]) -> bytes:

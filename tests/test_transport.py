@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from impl.errors import UserError
 from impl.local import free_ports
-from impl.transport import Address, Frames, Queue, listen, parse_address
+from impl.transport import Address, Frames, PeerLink, Queue, listen, parse_address
 from impl.wire import (
+    HEARTBEAT,
     PARCEL_BYTES,
     PARCEL_MESSAGES,
     PROTOCOL,
+    Alive,
     CallGet,
     CallStatus,
     ClientHello,
@@ -312,6 +314,66 @@ def test_links_mend_themselves_and_what_waited_arrives(tmp_path: Path) -> None:
                 while not all(peer.connected for peer in (await client.status()).peers if peer.name == B):
                     await asyncio.sleep(0.005)
                 await client.put(b"k", b"v")
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that shows that it is alive is not, and is answered."""
+    monkeypatch.setattr("impl.server.SILENCE_SECONDS", 0.4)
+
+    async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
+        silent, lively = await connect(), await connect()
+        for raw in (silent, lively):
+            await raw.say(encode(PEER))
+            await raw.hear()
+        ended = asyncio.create_task(silent.hear())
+        while not ended.done():
+            lively.writer.write(HEARTBEAT)
+            assert await lively.hear() == encode(Alive())
+            await asyncio.sleep(0.02)
+        assert await ended is None
+        for _ in range(3):  # it still lives
+            lively.writer.write(HEARTBEAT)
+            assert await lively.hear() == encode(Alive())
+
+    with_node(test, tmp_path)
+
+
+def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes what it is sent, so that nothing but its silence tells."""
+    monkeypatch.setattr("impl.transport.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("impl.transport.HEARTBEAT_SECONDS", 0.05)
+
+    async def main() -> None:
+        heard, said = list[list[bytes]](), list[str]()
+
+        def accept() -> Frames:
+            frames, mine = Frames(10_000), list[bytes]()
+            heard.append(mine)
+
+            def take(frame: memoryview) -> None:
+                mine.append(bytes(frame))
+                if len(mine) == 1:
+                    frames.send(Welcome(PROTOCOL, B, 10_000))
+                elif len(heard) > 1:  # the second time it answers
+                    frames.send(Alive())
+
+            frames.on_frame = take
+            return frames
+
+        address = Address("127.0.0.1", free_ports(1)[0])
+        server = await listen(address, accept)
+        await server.start_serving()
+        link = PeerLink(address, PEER, Queue(10, 10_000), said.append)
+        running = asyncio.create_task(link.run())
+        while len(heard) < 2 or len(heard[1]) < 20:  # twenty heartbeats last longer than a silence may
+            await asyncio.sleep(0.02)
+        assert said == ["connected", "gave no sign of life", "disconnected", "connected"]
+        assert [mine[0] for mine in heard] == [encode(PEER)] * 2
+        assert {frame for mine in heard for frame in mine[1:]} == {encode([])}
+        running.cancel()
+        server.close()
 
     asyncio.run(main())
 
