@@ -11,6 +11,7 @@ is handed the port of a node that is down.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import secrets
 import signal
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -32,6 +34,9 @@ from spec.types import Config, NodeId
 
 HOST = "127.0.0.1"
 PORTS = range(20_000, 32_000)
+SLICE = 200
+"""How many of these a process takes for itself."""
+
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
@@ -257,10 +262,40 @@ def describe(description: Description) -> str:
     return f"{len(description.addresses)} nodes, n={config.n} r={config.r} w={config.w}"
 
 
+class Slice:
+    """Ports of which this process alone chooses, in turn.
+
+    Between the choice of a port and the start of its node, and again while that node is down, nobody listens there, and
+    any other process that looks would find it free. So each process that chooses takes a slice of the range for itself:
+    it holds the first port of it for as long as it lives.
+    """
+
+    def __init__(self) -> None:
+        """Take one. Raises UserError if all are taken."""
+        for start in random.sample(PORTS[::SLICE], len(PORTS) // SLICE):
+            lock = socket.socket()
+            try:
+                lock.bind(Address(HOST, start))
+            except OSError:
+                lock.close()
+                continue
+            self.lock = lock.detach()
+            """A file descriptor, which nobody closes before the process ends."""
+            self.ports = itertools.cycle(PORTS[start - PORTS.start + 1 :][: SLICE - 1])
+            return
+        raise UserError(f"all ports between {PORTS.start} and {PORTS.stop} are taken")
+
+
+@cache
+def our_slice() -> Slice:
+    """The slice of this process."""
+    return Slice()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
+    """Ports that nobody listens on just now, and that no other process is told. Raises UserError."""
     found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
+    for port in itertools.islice(our_slice().ports, SLICE - 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -270,7 +305,7 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
-    raise UserError(f"there are no {count} free ports between {PORTS.start} and {PORTS.stop}")
+    raise UserError(f"there are no {count} free ports among the {SLICE} that this process may choose from")
 
 
 def node_toml(name: NodeId, description: Description) -> str:

@@ -503,21 +503,30 @@ def test_stalled_and_half_open_connections_cost_little_and_hinder_nobody(
 ) -> None:
     """Who says nothing is shown out; who claims a large frame and stalls is given no room for it."""
     monkeypatch.setattr(server, "HELLO_SECONDS", 0.3)
+    patient = msgspec.structs.replace(THREE, put_timeout_ms=30_000)  # the machine may be busy
+
+    async def shown_out(reader: asyncio.StreamReader) -> bool:
+        try:
+            return await reader.read() == b""
+        except ConnectionError:  # it was shown out before it had said what it says
+            return True
 
     async def main() -> None:
-        settings = settings_of(tmp_path, ["a", "b", "c"], THREE)
+        settings = settings_of(tmp_path, ["a", "b", "c"], patient)
         hello = framed(encode(wire.ClientHello(wire.PROTOCOL, ClientId("staller"))))
-        large = THREE.limits.frame_bytes.to_bytes(LENGTH_BYTES) + b"start"
+        large = patient.limits.frame_bytes.to_bytes(LENGTH_BYTES) + b"start"
         async with running(*settings.values()), clients(settings[A]) as (client,):
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            opened = [await asyncio.open_connection(*settings[A].listen) for _ in range(150)]
-            for number, (_, writer) in enumerate(opened):
+            opened = []
+            for number in range(150):
+                reader, writer = await asyncio.open_connection(*settings[A].listen)
                 writer.write((b"", b"\0", hello[:9], hello, hello + large)[number % 5])
+                opened.append((reader, writer))
             for number in range(20):
                 await client.put(b"k%d" % number, b"v")
             for number, (reader, _) in enumerate(opened):
                 if number % 5 < 3:
-                    assert await asyncio.wait_for(reader.read(), 10) == b""
+                    assert await shown_out(reader)
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
             assert grown < 100, f"{grown:.0f} MiB for 150 connections that say nothing"
             for _, writer in opened:
