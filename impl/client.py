@@ -9,9 +9,10 @@ Any node serves any key; which one is asked is a matter of routing (`impl.routin
 connection. What may become of a call is in the types (`impl.outcomes`).
 
 Every call has a deadline and, before it, so many attempts. A *get* that failed is asked again as a new request, of
-another node if there is one. A *put* that may have happened is asked again as the same request at the same node, for
-only that node knows whether it has given the request its dot; so it is not written twice (`spec.coordinate`). Once an
-attempt may have happened, no later refusal makes the put undone: only success settles it.
+another node if there is one; so is a put that a node was too busy to begin. A *put* that may have happened is asked
+again as the same request at the same node, for only that node, with the disk it had, knows whether it has given the
+request its dot; so it is not written twice (`spec.coordinate`). Once an attempt may have happened, no later refusal
+makes the put undone: only success settles it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from impl.operations import Operations
 from impl.outcomes import (
     Gets,
     MayHaveHappened,
+    NodeOverloaded,
     OperationFailed,
     OperationRefused,
     Puts,
@@ -54,6 +56,7 @@ __all__ = [
     "Client",
     "Gets",
     "MayHaveHappened",
+    "NodeOverloaded",
     "OperationFailed",
     "OperationRefused",
     "Puts",
@@ -115,9 +118,9 @@ class Client:
                     return await self._operations.get(connection, Get(Key(key)))
             except TimeoutError:
                 failed = OperationFailed(f"node {connection.node} did not answer in time")
-            except OperationRefused:
-                raise
             except OperationFailed as error:
+                if isinstance(error, OperationRefused) and not isinstance(error, NodeOverloaded):
+                    raise
                 failed = error
             tried.add(connection.address)
             if not patience.spend():
@@ -164,6 +167,8 @@ class Client:
                 return outcome
             if asked.request is None and patience.spend():  # it never left, or was not begun
                 tried.add(connection.address)
+                if isinstance(outcome, NodeOverloaded):
+                    await patience.pause()
                 connection = await self._in_time(patience, self._routes.to_key(asked.put.key, tried))
                 continue
             if isinstance(outcome, OperationFailed):
@@ -279,7 +284,8 @@ class Client:
         while patience.left and not self._routes.closed:
             await patience.pause()
             try:
-                return await self._in_time(patience, self._routes.to(connection.address, connection.node))
+                same = self._routes.to(connection.address, connection.node, connection.incarnation)
+                return await self._in_time(patience, same)
             except OperationFailed:
                 continue
         return None

@@ -47,7 +47,10 @@ def put(
     timeout: float | None,
     nodes: tuple[str, ...],
 ) -> None:
-    """Store VALUE, the content of --file, or standard input, under KEY."""
+    """Store VALUE, the content of --file, or standard input, under KEY.
+
+    The exit status is 75 where the node has too much to do: nothing was stored, and later it may be.
+    """
     if value is not None and file is not None:
         raise click.UsageError("give VALUE or --file, not both")
     name = as_key(key, hex_key)
@@ -87,7 +90,7 @@ def get(key: str, hex_key: bool, as_json: bool, timeout: float | None, nodes: tu
     """Print the value of KEY as it is; several, each on a line of its own, where puts were concurrent.
 
     What the value's name is, and the context for the next put, is printed on standard error. The exit status is 1
-    where nothing is stored.
+    where nothing is stored, and 75 where the node has too much to do.
     """
     name = as_key(key, hex_key)
 

@@ -54,13 +54,13 @@ class Connection:
 
     def __init__(self, frames: Frames, address: Address) -> None:
         """Over frames that are about to be opened."""
-        self.node = NodeId("")
+        self.node, self.incarnation = NodeId(""), ""
         self.address = address
         self.turned = ""
         """What the node said when it turned this client away."""
         self._frames = frames
         self._asides = 0
-        self._frame_bytes = 0
+        self._call_bytes = 0
         self._calls: dict[int, asyncio.Future[Told]] = {}
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -97,8 +97,8 @@ class Connection:
             raise Lost
         frame = framed(encode(call))
         size = len(frame) - LENGTH_BYTES
-        if size > self._frame_bytes:
-            raise TooLarge(f"the call is {size} bytes, node {self.node} takes at most {self._frame_bytes}")
+        if size > self._call_bytes:
+            raise TooLarge(f"the call is {size} bytes, node {self.node} takes at most {self._call_bytes}")
         reply: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._calls[call.call] = reply
         self._frames.send_frame(frame)
@@ -124,7 +124,7 @@ class Connection:
             self._frames.close()
             return
         assert isinstance(answer, Welcome)
-        self.node, self._frame_bytes = answer.node, answer.frame_bytes
+        self.node, self.incarnation, self._call_bytes = answer.node, answer.incarnation, answer.call_bytes
         self._frames.limit = answer.frame_bytes + ROOM_FOR_ANSWER_BYTES
         self._frames.on_frame = self._replied
         if not self._welcome.done():

@@ -49,7 +49,7 @@ class Counts(Struct, frozen=True):
     """What a node has counted since it was started."""
 
     replies: dict[str, dict[str, int]] = {}
-    """For `Put` and `Get`, replies to clients by their type: `Stored`, `Found`, `Indefinite`, `Failed`, `Refused`."""
+    """For `Put` and `Get`, replies to clients by their type: `Stored`, `Found`, `Indefinite` and so on."""
     waits: dict[str, Waits] = {}
     """For `Put` and `Get`."""
     sent: dict[str, int] = {}

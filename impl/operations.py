@@ -14,10 +14,10 @@ from typing import TypeAlias
 from impl.attempts import Asked, Patience
 from impl.clientlog import ClientRecorder
 from impl.connection import Connection, Lost, TooLarge
-from impl.outcomes import MayHaveHappened, OperationFailed, OperationRefused, Values
+from impl.outcomes import MayHaveHappened, OperationFailed, Values, refusal
 from impl.wire import CallGet, CallPut, FoundHere, Stopping, StoredHere, Told
 from spec.coordinate import unchanged
-from spec.messages import Failed, Found, Get, Indefinite, Operation, Refused, Result, Stored
+from spec.messages import Failed, Found, Get, Indefinite, Operation, Overloaded, Refused, Result, Stored
 from spec.token import peek
 from spec.types import ClientId, RequestId
 
@@ -55,7 +55,7 @@ class Operations:
                 return Values(told.siblings, told.context)
             case Failed() | Refused():
                 self._returned(request, told)
-                raise (OperationRefused if isinstance(told, Refused) else OperationFailed)(told.reason)
+                raise refusal(told)
             case Stopping():
                 self._returned(request, Failed(f"node {connection.node} is stopping"))
                 raise OperationFailed(f"node {connection.node} is stopping")
@@ -84,7 +84,6 @@ class Operations:
 
     def _meaning(self, connection: Connection, asked: Asked, told: Told) -> Attempt:
         """What an answer says of a put."""
-        stopping = isinstance(told, Stopping)
         answer = Refused(f"node {connection.node} is stopping") if isinstance(told, Stopping) else told
         match answer:
             case Stored() if not asked.put.show:
@@ -99,9 +98,9 @@ class Operations:
                 if isinstance(meant, Indefinite):
                     return MayHaveHappened(meant.reason)
                 self._returned(asked.request, answer)
-                if stopping:
-                    asked.request = None  # for another node it is another request
-                return (OperationRefused if isinstance(answer, Refused) else OperationFailed)(answer.reason)
+                if isinstance(told, Stopping | Overloaded):
+                    asked.request = None  # another node, or this one later, may take it, as another request
+                return refusal(answer)
             case Indefinite():
                 asked.told = answer
                 return MayHaveHappened(answer.reason)

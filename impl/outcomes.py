@@ -1,8 +1,9 @@
 """What may become of a call to the store, as types.
 
-A result is success. `OperationFailed`, and its kinds `OperationRefused` and `Unreachable`, are definite: a put that
-raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been written, or may yet
-be. Doubt is not forgotten: a put that was in doubt once is settled only by a success (`spec.coordinate.unchanged`).
+A result is success. `OperationFailed`, and its kinds `OperationRefused`, `NodeOverloaded` and `Unreachable`, are
+definite: a put that raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been
+written, or may yet be. Doubt is not forgotten: a put that was in doubt once is settled only by a success
+(`spec.coordinate.unchanged`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from impl.errors import UserError
-from spec.messages import Stored
+from spec.messages import Failed, Overloaded, Refused, Stored
 from spec.siblings import Siblings
 from spec.types import Value
 
@@ -25,6 +26,23 @@ class OperationFailed(StoreError):
 
 class OperationRefused(OperationFailed):
     """Definite: the operation was turned down before anything changed."""
+
+
+class NodeOverloaded(OperationRefused):
+    """Definite: the node has too much to do and began nothing; later, or elsewhere, the same may succeed."""
+
+    def __init__(self, problem: str) -> None:
+        """A command that ends with it has the exit status by which scripts know what to try again (`EX_TEMPFAIL`)."""
+        super().__init__(problem, status=75)
+
+
+REFUSALS: dict[type[Refused], type[OperationRefused]] = {Refused: OperationRefused, Overloaded: NodeOverloaded}
+
+
+def refusal(told: Failed | Refused) -> OperationFailed:
+    """What a node's definite answer is as an error."""
+    kind = REFUSALS[type(told)] if isinstance(told, Refused) else OperationFailed
+    return kind(told.reason)
 
 
 class Unreachable(OperationFailed):

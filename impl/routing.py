@@ -90,8 +90,8 @@ class Routes:
         """A connection to a node. Raises Unreachable."""
         return await self._first([], ())
 
-    async def to(self, address: Address, node: NodeId) -> Connection:
-        """A connection to this very node, again. Raises Unreachable."""
+    async def to(self, address: Address, node: NodeId, incarnation: str | None = None) -> Connection:
+        """A connection to this very node, again; if so asked, with the disk it had. Raises Unreachable."""
         connection = self._connections.get(address)
         if connection is None or not connection.open:
             try:
@@ -100,6 +100,8 @@ class Routes:
                 raise Unreachable(str(error)) from None
         if connection.node != node:
             raise Unreachable(f"at {address} there is now node {connection.node}, not {node}")
+        if incarnation not in (None, connection.incarnation):
+            raise Unreachable(f"node {node} has lost its disk since")
         return connection
 
     def doubt(self) -> None:

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from impl.door import Door
 from impl.faults import Faults
 from impl.meters import Meters
 from impl.nodelog import Say
@@ -30,9 +31,8 @@ from impl.runtime import Arrival, Released, Runtime
 from impl.settings import Settings
 from impl.storage import DiskFull
 from impl.timers import Timers
-from impl.transport import HELLO_SECONDS, SILENCE_SECONDS, Frames, PeerLink, Queue
+from impl.transport import SILENCE_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
-    HELLO_BYTES,
     PROTOCOL,
     Alive,
     Call,
@@ -52,14 +52,12 @@ from impl.wire import (
     StoredHere,
     Told,
     Turned,
-    Welcome,
     WireError,
     call_decoder,
     cluster_digest,
     decode,
     encode,
     framed,
-    hello_decoder,
     parcel_decoder,
     parcels,
 )
@@ -76,7 +74,6 @@ THREAD_SECONDS = 0.002
 
 FULL_DISK_RETRY_SECONDS = 1.0
 """After how long a timer fires again whose firing met a full disk."""
-
 
 DRAIN_LOOK_SECONDS = 0.01
 """How often a node that stops looks whether everything has been answered."""
@@ -122,20 +119,26 @@ class Server:
         self.faults = Faults()
         self.meters = Meters()
         self._stopping = False
-        self._digest = cluster_digest(settings.secret, settings.config, settings.members)
-        self._links = {name: self._link(name) for name in sorted(settings.peers)}
+        disk = runtime.storage.disk()
+        assert disk is not None, "a node that has started has a disk"
+        self._door = Door(
+            settings,
+            disk.incarnation,
+            peer=self._serve_peer,
+            client=self._serve_client,
+            turned_away=self._turned_away,
+        )
+        digest = cluster_digest(settings.secret, settings.config, settings.members)
+        self._links = {name: self._link(name, digest) for name in sorted(settings.peers)}
         self._arrivals: list[Arrival] = []
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
         self._waiting: dict[RequestId, Waiting] = {}
         self._timers = Timers(lambda request: self._submit([Arrival(Timeout(request))]))
-        self._connections: set[Frames] = set()
-        self._sessions: set[Frames] = set()
-        """Of the connections, those of clients."""
 
-    def _link(self, name: NodeId) -> PeerLink:
+    def _link(self, name: NodeId, digest: bytes) -> PeerLink:
         limits = self.settings.config.limits
-        hello = PeerHello(PROTOCOL, self.settings.name, name, self._digest)
+        hello = PeerHello(PROTOCOL, self.settings.name, name, digest)
         queue = Queue(limits.queued_messages, limits.frame_bytes)
         return PeerLink(self.settings.peers[name], hello, queue, lambda what: self._peer_changed(name, what))
 
@@ -164,8 +167,7 @@ class Server:
                     task.cancel()
             ended = await asyncio.gather(work, stopped, *links, return_exceptions=True)
             writer.shutdown()  # waits for the batch, which is committed although its effects are lost
-            for frames in tuple(self._connections):
-                frames.close()
+            self._door.close()
             self._timers.close()
         for end in ended:
             if isinstance(end, Exception):
@@ -289,61 +291,16 @@ class Server:
 
     def accept(self) -> Frames:
         """The protocol of a new connection, which has to introduce itself."""
-        frames = Frames(HELLO_BYTES)
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(HELLO_SECONDS, frames.close)
-
-        def lost() -> None:
-            deadline.cancel()
-            self._connections.discard(frames)
-            self._held.discard(frames)
-            self._sessions.discard(frames)
-
-        def hello(frame: memoryview) -> None:
-            said = decode(hello_decoder, frame)
-            deadline.cancel()
-            problem = self._problem(said)
-            if problem:
-                self._turned_away(problem)
-                frames.send(Turned(problem))
-                frames.close()
-                return
-            frames.limit = self.settings.config.limits.frame_bytes
-            frames.send(Welcome(PROTOCOL, self.settings.name, frames.limit))
-            if isinstance(said, PeerHello):
-                self._links[said.source].nudge()
-                self._serve_peer(frames, said.source)
-            else:
-                self._serve_client(frames, said.client)
-
-        def refused(reason: str) -> None:
-            self._turned_away(reason)
-            frames.send(Turned(reason))
-
-        frames.on_open = lambda: self._connections.add(frames)
-        frames.on_frame, frames.on_lost, frames.on_refused = hello, lost, refused
-        return frames
+        return self._door.accept()
 
     def _turned_away(self, reason: str) -> None:
         self.meters.turned_away += 1
         self._say("connection turned away", reason=reason)
 
-    def _problem(self, hello: PeerHello | ClientHello) -> str:
-        """Why whoever introduces itself is turned away; empty if it is not."""
-        name = self.settings.name
-        if hello.protocol != PROTOCOL:
-            return f"node {name} speaks protocol {PROTOCOL}, not {hello.protocol}; run the same version everywhere"
-        if isinstance(hello, ClientHello):
-            return ""
-        if hello.target != name:
-            return f"this is node {name}, not {hello.target}"
-        if hello.source not in self.settings.peers:
-            return f"node {name} knows no other node {hello.source}"
-        if hello.digest != self._digest:
-            return f"nodes {name} and {hello.source} differ in configuration, list of nodes, or secret"
-        return ""
+    def _serve_peer(self, frames: Frames, hello: PeerHello) -> None:
+        source = hello.source
+        self._links[source].nudge()
 
-    def _serve_peer(self, frames: Frames, source: NodeId) -> None:
         def deliver(frame: memoryview) -> None:
             envelopes = decode(parcel_decoder, frame)
             for envelope in envelopes:
@@ -358,9 +315,8 @@ class Server:
         frames.on_frame = deliver
         frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
 
-    def _serve_client(self, frames: Frames, client: ClientId) -> None:
-        session = Session(frames, client)
-        self._sessions.add(frames)
+    def _serve_client(self, frames: Frames, hello: ClientHello) -> None:
+        session = Session(frames, hello.client)
         frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame))
         frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
 
@@ -424,7 +380,7 @@ class Server:
             recorded=settings.record,
             faults=settings.faults,
             stopping=self._stopping,
-            clients=len(self._sessions),
+            clients=len(self._door.clients),
             uptime=self.meters.uptime,
             data_bytes=data_bytes(settings.data),
             counts=self.meters.counts(),

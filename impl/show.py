@@ -211,6 +211,7 @@ def replied(replies: dict[str, int], waits: Waits) -> str:
         "Indefinite": "may have happened",
         "Failed": "failed",
         "Refused": "refused",
+        "Overloaded": "refused under overload",
     }
     told = ", ".join(f"{number(replies[kind])} {word}" for kind, word in words.items() if replies.get(kind))
     if not told:

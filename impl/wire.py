@@ -20,11 +20,11 @@ from msgspec import Meta, Struct
 
 from impl.meters import Counts
 from spec.clock import Dot
-from spec.messages import Failed, Indefinite, Message, Refused, Stored
+from spec.messages import Failed, Indefinite, Message, Overloaded, Refused, Stored
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Stamp
-from spec.types import ClientId, Config, Key, NodeId, Value
+from spec.types import ClientId, Config, Key, Limits, NodeId, Value
 
 PROTOCOL = 3
 """The version of everything in this module; nodes and clients of different versions do not talk."""
@@ -35,6 +35,9 @@ HELLO_BYTES = 64 * 1024
 
 ROOM_FOR_ANSWER_BYTES = 1024 * 1024
 """What a reply may need besides a sibling set: a long context, or the status of a large cluster."""
+
+ROOM_FOR_CALL_BYTES = 1024 * 1024
+"""What a call may need besides key and value: a long context."""
 
 PARCEL_MESSAGES, PARCEL_BYTES = 1024, 1024 * 1024
 """How many messages a frame between nodes carries at most, and how large it is at most unless it carries one."""
@@ -74,8 +77,12 @@ class Welcome(Struct, frozen=True, tag=True):
 
     protocol: int
     node: NodeId
+    incarnation: str
+    """The id of its disk: another one tells that the node has lost what it held, and what it knew of requests."""
+    call_bytes: int
+    """The largest call that it takes."""
     frame_bytes: int
-    """The largest frame that it takes."""
+    """The largest sibling set that it tells."""
 
 
 class Turned(Struct, frozen=True, tag=True):
@@ -215,7 +222,9 @@ class Stopping(Struct, frozen=True, tag=True):
     """The node was told to stop and begins nothing new: it has changed nothing, ask another."""
 
 
-Told: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Stopping | Status | Done | Turned
+Told: TypeAlias = (
+    Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded | Stopping | Status | Done | Turned
+)
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -256,6 +265,11 @@ def parcels(envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
             yield framed(body), len(part)
         else:
             yield from ((framed(encode([envelope])), 1) for envelope in part)
+
+
+def call_bytes(limits: Limits) -> int:
+    """The largest call that a node takes: far less than what nodes send to each other, for clients are many."""
+    return min(limits.frame_bytes, limits.key_bytes + limits.value_bytes + ROOM_FOR_CALL_BYTES)
 
 
 def framed(body: bytes) -> bytes:

@@ -33,6 +33,7 @@ from spec.messages import (
     Get,
     Indefinite,
     Operation,
+    Overloaded,
     Put,
     Read,
     Refused,
@@ -71,9 +72,9 @@ def unchanged(operation: Operation, result: Failed | Refused) -> Result:
     return result
 
 
-def refuse(node: Node, origin: NodeId | None, request: RequestId, operation: Operation, reason: str) -> Outcome:
+def refuse(node: Node, origin: NodeId | None, request: RequestId, operation: Operation, refused: Refused) -> Outcome:
     """Turn a request down before anything changed."""
-    return Outcome(node, None, effects=(answer(origin, request, unchanged(operation, Refused(reason))),))
+    return Outcome(node, None, effects=(answer(origin, request, unchanged(operation, refused)),))
 
 
 def found(siblings: Siblings) -> Found:
@@ -98,17 +99,18 @@ def size_problem(operation: Operation, limits: Limits) -> str:
 def accept(node: Node, storage: Storage, request: RequestId, operation: Operation, origin: NodeId | None) -> Outcome:
     """Take on a new request: refuse it, coordinate it, or forward it."""
     problem = size_problem(operation, node.config.limits)
-    if node.in_flight >= node.config.limits.requests_in_flight:
-        problem = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
     if problem:
-        return refuse(node, origin, request, operation, problem)
+        return refuse(node, origin, request, operation, Refused(problem))
+    if node.in_flight >= node.config.limits.requests_in_flight:
+        busy = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
+        return refuse(node, origin, request, operation, Overloaded(busy))
     if is_owner(node, node.name, operation.key):
         if isinstance(operation, Put):
             return start_put(node, storage, request, operation, origin)
         return start_get(node, storage, request, operation, origin)
     if origin is not None:
         problem = f"node {node.name} does not own the key, nor should {origin} think so"
-        return refuse(node, origin, request, operation, problem)
+        return refuse(node, origin, request, operation, Refused(problem))
     return forward(node, request, operation)
 
 
@@ -180,6 +182,17 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
     )
 
 
+def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits) -> str:
+    """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
+    if put.again and may_have_forgotten(row):
+        return "it may be among the puts that are no longer remembered"
+    if not may_mint(put.context, dot):
+        return f"the context covers {dot}, a write that has not happened"
+    if len(minted.siblings) > max(limits.siblings, len(row.siblings)):
+        return f"the key has {limits.siblings} siblings; get it and put with the context"
+    return ""
+
+
 def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin: NodeId | None) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
     disk, row = storage.disk(), storage.row(put.key)
@@ -188,15 +201,11 @@ def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
     if dot is None:
-        dot = next_dot(actor, row.counter)
-        if put.again and may_have_forgotten(row):
-            return refuse(node, origin, request, put, "it may be among the puts that are no longer remembered")
-        if not may_mint(put.context, dot):
-            return refuse(node, origin, request, put, f"the context covers {dot}, a write that has not happened")
-        minted = mint(row, Version(dot, put.context, put.value), request, node.config.limits.remembered_requests)
-        limit = node.config.limits.siblings
-        if len(minted.siblings) > max(limit, len(row.siblings)):
-            return refuse(node, origin, request, put, f"the key has {limit} siblings; get it and put with the context")
+        dot, limits = next_dot(actor, row.counter), node.config.limits
+        minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
+        problem = put_problem(put, dot, row, minted, limits)
+        if problem:
+            return refuse(node, origin, request, put, Refused(problem))
         writes = (WriteRow(put.key, minted),)
         if row.birth == 0:
             writes = (WriteDisk(replace(disk, births=actor.birth)), *writes)

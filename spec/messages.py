@@ -79,7 +79,11 @@ class Refused(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     reason: str
 
 
-Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused
+class Overloaded(Refused, frozen=True, order=True, cache_hash=True, tag=True):
+    """The node has too much to do: nothing changed, and elsewhere or later the same may be taken."""
+
+
+Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused | Overloaded
 
 
 def shown_by(result: Result) -> Found | None:

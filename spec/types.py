@@ -59,6 +59,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One message on the wire; holds a whole sibling set."""
     queued_messages: int = 10_000
     """Messages waiting for one peer; beyond it the oldest are lost, as a network loses them."""
+    connections: int = 1024
+    """Clients that a node serves at a time; and as many other connections, of nodes or of who is not introduced yet."""
     batch_steps: int = 256
     """Steps that share one commit."""
 

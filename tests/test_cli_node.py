@@ -17,6 +17,7 @@ import pytest
 
 from impl.cli import main
 from impl.local import free_ports
+from impl.outcomes import NodeOverloaded
 from spec.trace import End, Line, NodeLog
 
 RINGSPEC = [sys.executable, "-m", "impl.cli"]
@@ -162,6 +163,24 @@ def test_a_value_over_the_limit_is_refused_in_one_line(node: Node, tmp_path: Pat
     (tmp_path / "large").write_bytes(b"x" * (1024 * 1024 + 1))
     status, line = refused("put", "large", "--file", tmp_path / "large", "--node", node.address)
     assert (status, line) == (1, "ringspec: the value is 1048577 bytes, the limit is 1048576\n")
+
+
+def test_a_key_at_the_limit_is_taken_and_one_byte_more_is_refused_in_one_line(node: Node) -> None:
+    for command, value in (("put", ["v"]), ("get", [])):
+        assert run(command, "k" * 4096, *value, "--node", node.address)[0] == 0
+        status, line = refused(command, "k" * 4097, *value, "--node", node.address)
+        assert (status, line) == (1, "ringspec: the key is 4097 bytes, the limit is 4096\n")
+
+
+def test_scripts_can_tell_that_a_node_is_too_busy(
+    node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def busy(*_: object, **__: object) -> None:
+        raise NodeOverloaded("node a is overloaded: 4096 requests in flight")
+
+    monkeypatch.setattr("impl.client.Client.put", busy)
+    status, line = refused_here(capsys, "put", "k", "v", "--node", node.address)
+    assert (status, line) == (75, "ringspec: node a is overloaded: 4096 requests in flight\n")
 
 
 def test_nodes_may_be_named_by_the_environment(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from spec.messages import (
     Found,
     Indefinite,
     Message,
+    Overloaded,
     Put,
     Read,
     Refused,
@@ -185,10 +186,10 @@ def test_a_put_that_has_seen_the_future_is_refused(seen: int, allowed: bool) -> 
 # Limits.
 
 
-def refused_unchanged(hands: Hands, name: NodeId, operation: Put, reason: str) -> None:
+def refused_unchanged(hands: Hands, name: NodeId, operation: Put, reason: str, kind: type[Refused] = Refused) -> None:
     before = hands.servers[name]
     about = request(99)
-    assert hands.ask(name, about, operation) == (Reply(about, Refused(reason)),)
+    assert hands.ask(name, about, operation) == (Reply(about, kind(reason)),)
     assert hands.servers[name] == before
 
 
@@ -238,7 +239,9 @@ def test_requests_in_flight_are_bounded() -> None:
     for name in (owner, stranger):
         hands.ask(name, request(1), put())
         hands.ask(name, request(2), get())
-        refused_unchanged(hands, name, put(), f"node {name} is overloaded: 2 requests in flight")
+        busy = f"node {name} is overloaded: 2 requests in flight"
+        refused_unchanged(hands, name, put(), busy, Overloaded)
+        refused_unchanged(hands, name, put(b"v" * 2**21), "the value is 2097152 bytes, the limit is 1048576")
         hands.expire(name, request(1))
         hands.ask(name, request(3), put())
         assert hands.servers[name].node.in_flight == 2

@@ -27,7 +27,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl import process, server, wire
+from impl import door, process, wire
 from impl.client import connect
 from impl.server import Server
 from impl.settings import Settings
@@ -502,7 +502,7 @@ def test_stalled_and_half_open_connections_cost_little_and_hinder_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says nothing is shown out; who claims a large frame and stalls is given no room for it."""
-    monkeypatch.setattr(server, "HELLO_SECONDS", 0.3)
+    monkeypatch.setattr(door, "HELLO_SECONDS", 0.3)
     patient = msgspec.structs.replace(THREE, put_timeout_ms=30_000)  # the machine may be busy
 
     async def shown_out(reader: asyncio.StreamReader) -> bool:

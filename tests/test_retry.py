@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from impl import wire
 from impl.client import (
     Client,
     MayHaveHappened,
+    NodeOverloaded,
     OperationFailed,
     OperationRefused,
     Unreachable,
@@ -30,13 +32,26 @@ from impl.operations import Attempt
 from impl.recorder import export_log
 from impl.server import Server
 from impl.transport import Address, Frames
-from impl.wire import PROTOCOL, Call, CallFaults, CallGet, CallPut, Stopping, Told, Welcome, call_decoder, decode
+from impl.wire import (
+    PROTOCOL,
+    Call,
+    CallFaults,
+    CallGet,
+    CallPut,
+    FoundHere,
+    Stopping,
+    Told,
+    Welcome,
+    call_decoder,
+    decode,
+)
 from spec.clock import NOTHING, Actor, Dot
 from spec.events import Invoke, Reply, Timeout
-from spec.messages import Failed, Get, Indefinite, Operation, Put, Refused, Stored, as_asked_again
+from spec.messages import Failed, Get, Indefinite, Operation, Overloaded, Put, Refused, Stored, as_asked_again
 from spec.ring import owners_of
+from spec.siblings import NO_VERSIONS
 from spec.token import seal
-from spec.trace import FORMAT, ClientLog, Invoked, Step
+from spec.trace import FORMAT, ClientLog, Invoked, Line, Returned, Step
 from spec.types import ClientId, Key, Limits, NodeId, RequestId, Value
 from tests import recorded
 from tests.nodes import ONE, SECRET, THREE, Running, clients, running, settings_of
@@ -52,7 +67,7 @@ class Pretender:
     """Something that speaks as a node does and says what a script says."""
 
     def __init__(self, name: str, script: Script) -> None:
-        self.name, self.script = NodeId(name), script
+        self.name, self.script, self.incarnation = NodeId(name), script, "disk"
         self.calls: list[Call] = []
         self.connections: list[Frames] = []
 
@@ -69,7 +84,7 @@ class Pretender:
                 frames.send(wire.Reply(call.call, told))
 
         def hello(_: memoryview) -> None:
-            frames.send(Welcome(PROTOCOL, self.name, 100_000))
+            frames.send(Welcome(PROTOCOL, self.name, self.incarnation, 100_000, 100_000))
             frames.on_frame = called
 
         frames.on_frame = hello
@@ -173,6 +188,70 @@ def test_a_node_of_another_name_is_not_the_node_that_was_asked() -> None:
         assert len(node.calls) == 1
 
     asyncio.run(main())
+
+
+def test_a_node_that_has_lost_its_disk_is_not_the_node_that_was_asked() -> None:
+    """It does not know the request any more: it would write a second time."""
+    node = Pretender("a", told_in_turn(None))
+
+    def become(_: Call) -> None:
+        node.incarnation = "another disk"
+
+    node.script = become
+
+    async def main() -> None:
+        async with pretending(node) as where, await connect(where, timeout=0.3, attempts=3) as store:
+            assert isinstance(await outcome_of(store), MayHaveHappened)
+        assert len(node.calls) == 1
+
+    asyncio.run(main())
+
+
+BUSY = Overloaded("node a is overloaded")
+
+
+def test_a_node_that_is_too_busy_is_told_apart_from_other_refusals() -> None:
+    outcome, calls = put_with(BUSY, attempts=1)
+    assert type(outcome) is NodeOverloaded
+    assert outcome.status == 75
+    assert len(calls) == 1
+
+    async def main() -> None:
+        node = Pretender("a", told_in_turn(BUSY))
+        async with pretending(node) as where, await connect(where) as store:
+            with pytest.raises(NodeOverloaded, match=r"^node a is overloaded$"):
+                await store.get(b"k")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("willing", ["the same node, later", "another node"])
+def test_what_a_node_was_too_busy_for_is_asked_again_as_another_request(willing: str, tmp_path: Path) -> None:
+    """Of a put too, for it was not begun; the log says that the first request was turned down."""
+    found = FoundHere(NO_VERSIONS, seal(SECRET, Key(b"k"), NOTHING))
+    first = told_in_turn(BUSY) if willing == "another node" else told_in_turn(BUSY, STORED, BUSY, found)
+    nodes = Pretender("a", first), Pretender("b", told_in_turn(STORED, found))
+
+    async def main() -> None:
+        asked = nodes if willing == "another node" else nodes[:1]
+        log = tmp_path / "log"
+        async with pretending(*asked) as where, await connect(where, log, timeout=5, attempts=2) as store:
+            assert await store.put(b"k", b"v") == STORED
+            await store.get(b"k")
+        calls = sorted(call.call for node in asked for call in node.calls)
+        assert calls == list(range(1, len(calls) + 1)), "each is another request"
+        entries = [msgspec.json.decode(line, type=Line).entry for line in log.read_bytes().splitlines()]
+        returned = [(e.request.operation, e.result) for e in entries if isinstance(e, Returned)]
+        assert returned[0] == (1, BUSY)
+        assert returned[1] == (2, STORED)
+
+    asyncio.run(main())
+
+
+def test_a_put_in_doubt_stays_in_doubt_when_its_node_is_too_busy_to_be_asked_again() -> None:
+    outcome, calls = put_with(Indefinite("who knows"), BUSY)
+    assert isinstance(outcome, MayHaveHappened)
+    assert [call.call for call in calls] == [1, 1, 1]
 
 
 def test_a_get_is_asked_again_elsewhere_and_as_another_request() -> None:

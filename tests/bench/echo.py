@@ -88,7 +88,7 @@ class Echo:
 
         def hello(frame: memoryview) -> None:
             said = hello_decoder.decode(frame)
-            frames.send(Welcome(PROTOCOL, self._name, FRAME_BYTES))
+            frames.send(Welcome(PROTOCOL, self._name, "", FRAME_BYTES, FRAME_BYTES))
             if isinstance(said, PeerHello):
                 source = said.source
                 frames.on_frame = lambda frame: self._take([Noted(source, note) for note in notes.decode(frame)])

@@ -1,0 +1,201 @@
+"""Every limit there is: what exceeds it is turned down, or lost where messages may be, and everything else goes on.
+
+There is one case for each field of `Limits`; a new field fails here until it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from impl.client import MayHaveHappened, NodeOverloaded, OperationRefused, Unreachable, connect
+from impl.settings import Settings
+from impl.wire import (
+    PROTOCOL,
+    ClientHello,
+    PeerHello,
+    Turned,
+    answer_decoder,
+    cluster_digest,
+    decode,
+    encode,
+    framed,
+)
+from spec.types import ClientId, Config, Limits, NodeId
+from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
+from tests.small import Hands, put, request, small_config
+
+A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+
+
+def limited(config: Config, **limits: int) -> Config:
+    """A configuration with these limits."""
+    return structs.replace(config, limits=structs.replace(config.limits, **limits))
+
+
+Case = Callable[[Path], Coroutine[Any, Any, None]]
+CASES: dict[str, Case] = {}
+
+
+def case(limit: str) -> Callable[[Case], Case]:
+    """The case of a limit."""
+
+    def enter(function: Case) -> Case:
+        CASES[limit] = function
+        return function
+
+    return enter
+
+
+@pytest.mark.parametrize("limit", Limits.__struct_fields__)
+def test_what_exceeds_a_limit_is_turned_down(limit: str, tmp_path: Path) -> None:
+    assert limit in CASES, f"limit {limit} has no test of what happens beyond it"
+    asyncio.run(CASES[limit](tmp_path))
+
+
+async def refused_beyond(path: Path, config: Config, refused: dict[str, tuple[bytes, bytes]], fits: bytes) -> None:
+    """The puts of these keys and values are refused with these lines; a put of `fits` is not."""
+    (settings,) = settings_of(path, ["a"], config).values()
+    async with running(settings), clients(settings) as (store,):
+        for line, (key, value) in refused.items():
+            with pytest.raises(OperationRefused) as refusal:
+                await store.put(key, value)
+            assert type(refusal.value) is OperationRefused
+            assert str(refusal.value) == line
+            await store.put(b"k", fits)
+            found = await store.get(b"k")
+            assert fits in found.values
+
+
+@case("key_bytes")
+async def long_keys(path: Path) -> None:
+    at, over = b"\0" * 4096, b"\0" * 4097
+    line = "the key is 4097 bytes, the limit is 4096"
+    (settings,) = settings_of(path, ["a"], ONE).values()
+    async with running(settings), clients(settings) as (store,):
+        await store.put(at, b"v")
+        assert (await store.get(at)).values == (b"v",)
+        for call in (store.put(over, b"v"), store.get(over)):
+            with pytest.raises(OperationRefused, match=f"^{line}$"):
+                await call
+    await refused_beyond(path, ONE, {line: (over, b"v")}, b"v")
+
+
+@case("value_bytes")
+async def large_values(path: Path) -> None:
+    line = "the value is 1048577 bytes, the limit is 1048576"
+    await refused_beyond(path, ONE, {line: (b"k", b"\0" * (2**20 + 1))}, b"\0" * 2**20)
+
+
+@case("siblings")
+async def many_siblings(path: Path) -> None:
+    (settings,) = settings_of(path, ["a"], limited(ONE, siblings=2)).values()
+    async with running(settings), clients(settings) as (store,):
+        await store.put(b"k", b"1")
+        await store.put(b"k", b"2")
+        with pytest.raises(OperationRefused, match=r"^the key has 2 siblings; get it and put with the context$"):
+            await store.put(b"k", b"3")
+        found = await store.get(b"k")
+        assert found.values == (b"1", b"2")
+        await store.put(b"k", b"both", found.context)
+
+
+@case("requests_in_flight")
+async def many_requests(path: Path) -> None:
+    config = limited(structs.replace(THREE, put_timeout_ms=1_000), requests_in_flight=1)
+    settings = settings_of(path, ["a", "b", "c"], config)[A]
+    async with running(settings), clients(settings) as (store,):
+        waits = asyncio.create_task(store.put(b"k", b"1"))  # the other owners are down
+        await asyncio.sleep(0)
+        with pytest.raises(NodeOverloaded, match=r"^node a is overloaded: 1 requests in flight$"):
+            await store.put(b"k", b"2")
+        with pytest.raises(MayHaveHappened, match="1 of 2 owners acknowledged"):
+            await waits
+
+
+@case("remembered_requests")
+async def many_requests_of_a_row(_: Path) -> None:
+    """Nothing is refused: a row remembers the latest, and a test of coordination says what becomes of older ones."""
+    hands = Hands(config=small_config(r=1, w=1, limits=Limits(remembered_requests=3, siblings=9)))
+    for number in range(1, 7):
+        hands.ask(A, request(number), put(b"%d" % number))
+        remembered = [minted.request.operation for minted in hands.row(A).minted]
+        assert remembered == list(range(1, number + 1))[-3:]
+
+
+@case("frame_bytes")
+async def large_frames(path: Path) -> None:
+    config = limited(ONE, key_bytes=10, value_bytes=10, siblings=2, frame_bytes=150)
+    line = "the call is 208 bytes, node a takes at most 150"
+    await refused_beyond(path, config, {line: (b"k", b"v" * 151)}, b"v" * 10)
+    settings = settings_of(path, ["a", "b", "c"], structs.replace(config, n=3))[A]
+    async with running(settings):
+        for hello in (ClientHello(PROTOCOL, ClientId("me")), peer_hello(settings)):
+            reader, writer = await asyncio.open_connection(*settings.listen)
+            writer.write(framed(encode(hello)) + framed(b"x" * 151))
+            said = await reader.read()
+            assert b"a frame of 151 bytes; the limit is 150" in said
+            writer.close()
+
+
+def peer_hello(settings: Settings) -> PeerHello:
+    """What node b says to node a."""
+    return PeerHello(PROTOCOL, B, A, cluster_digest(SECRET, settings.config, settings.members))
+
+
+@case("queued_messages")
+async def many_messages(path: Path) -> None:
+    """Messages to nodes that are down wait, the latest of them; the others are lost, and counted."""
+    config = limited(structs.replace(THREE, w=1), queued_messages=5)
+    settings = settings_of(path, ["a", "b", "c"], config)[A]
+    async with running(settings), clients(settings) as (store,):
+        for number in range(9):
+            await store.put(b"%d" % number, b"v")
+        assert [(peer.queued, peer.lost) for peer in (await store.status()).peers] == [(5, 4), (5, 4)]
+
+
+@case("batch_steps")
+async def large_batches(path: Path) -> None:
+    (settings,) = settings_of(path, ["a"], limited(ONE, batch_steps=3)).values()
+    async with running(settings), clients(settings) as (store,):
+        await asyncio.gather(*(store.put(b"%d" % number, b"v") for number in range(100)))
+        status = await store.status()
+        assert status.batches >= status.steps / 3
+
+
+@case("connections")
+async def many_connections(path: Path) -> None:
+    """Clients take no places of nodes, nor of each other, and a place that is left is free again."""
+    settings = settings_of(path, ["a", "b", "c"], limited(structs.replace(THREE, r=1, w=1), connections=3))
+    here = settings[A]
+    async with running(here) as (node,):
+        stores = [await connect([here.listen]) for _ in range(3)]
+        with pytest.raises(Unreachable, match=r"turned the client away: node a has no place left: 3 clients$"):
+            await connect([here.listen])
+        async with running(settings[B]):  # for nodes there are places
+            while "peer connected peer=b" not in node.said:
+                await asyncio.sleep(0.005)
+            silent = [await asyncio.open_connection(*here.listen) for _ in range(4)]
+            reader, writer = await asyncio.open_connection(*here.listen)
+            told = decode(answer_decoder, memoryview(await reader.read())[4:])
+            assert told == Turned("node a has no place left: 3 connections")
+            for store in stores:
+                await store.put(b"k", b"v")
+        for _, each in (*silent, (reader, writer)):
+            each.close()
+        await stores.pop().close()
+        while True:  # the node may not have noticed yet
+            try:
+                stores.append(await connect([here.listen]))
+                break
+            except Unreachable:
+                await asyncio.sleep(0.005)
+        assert node.said.count("connection turned away reason=node a has no place left: 3 connections") >= 1
+        for store in stores:
+            await store.put(b"k", b"v")
+            await store.close()
