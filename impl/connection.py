@@ -27,6 +27,7 @@ from impl.wire import (
     decode,
     encode,
     framed,
+    reply_bytes,
     reply_decoder,
 )
 from spec.types import ClientId, NodeId
@@ -125,7 +126,7 @@ class Connection:
             return
         assert isinstance(answer, Welcome)
         self.node, self.incarnation, self._call_bytes = answer.node, answer.incarnation, answer.call_bytes
-        self._frames.limit = answer.frame_bytes + ROOM_FOR_ANSWER_BYTES
+        self._frames.limit = reply_bytes(answer.frame_bytes)
         self._frames.on_frame = self._replied
         if not self._welcome.done():
             self._welcome.set_result(None)

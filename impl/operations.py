@@ -15,7 +15,7 @@ from impl.attempts import Asked, Patience
 from impl.clientlog import ClientRecorder
 from impl.connection import Connection, Lost, TooLarge
 from impl.outcomes import MayHaveHappened, OperationFailed, Values, refusal
-from impl.wire import CallGet, CallPut, FoundHere, Stopping, StoredHere, Told
+from impl.wire import CallGet, CallPut, FoundHere, Stopping, StoredHere, Told, Untold
 from spec.coordinate import unchanged
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Overloaded, Refused, Result, Stored
 from spec.token import peek
@@ -59,6 +59,8 @@ class Operations:
             case Stopping():
                 self._returned(request, Failed(f"node {connection.node} is stopping"))
                 raise OperationFailed(f"node {connection.node} is stopping")
+            case Untold():
+                raise OperationFailed(f"what is stored is {told.size} bytes, more than an answer of {told.limit}")
             case _:
                 raise OperationFailed(f"node {connection.node} answered a get with {type(told).__name__}")
 
@@ -104,6 +106,9 @@ class Operations:
             case Indefinite():
                 asked.told = answer
                 return MayHaveHappened(answer.reason)
+            case Untold():
+                told_of = f"{answer.size} bytes, more than an answer of {answer.limit}"
+                return MayHaveHappened(f"the put is answered, but what it shows is {told_of}")
             case _:
                 return MayHaveHappened(f"node {connection.node} answered a put with {type(told).__name__}")
 

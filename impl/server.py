@@ -20,6 +20,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from impl.storage import DiskFull
 from impl.timers import Timers
 from impl.transport import SILENCE_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
+    LENGTH_BYTES,
     PROTOCOL,
     Alive,
     Call,
@@ -52,6 +54,7 @@ from impl.wire import (
     StoredHere,
     Told,
     Turned,
+    Untold,
     WireError,
     call_decoder,
     cluster_digest,
@@ -60,6 +63,7 @@ from impl.wire import (
     framed,
     parcel_decoder,
     parcels,
+    reply_bytes,
 )
 from spec import events
 from spec.clock import NOTHING
@@ -139,8 +143,9 @@ class Server:
     def _link(self, name: NodeId, digest: bytes) -> PeerLink:
         limits = self.settings.config.limits
         hello = PeerHello(PROTOCOL, self.settings.name, name, digest)
-        queue = Queue(limits.queued_messages, limits.frame_bytes)
-        return PeerLink(self.settings.peers[name], hello, queue, lambda what: self._peer_changed(name, what))
+        queue = Queue(limits.queued_messages, limits.frame_bytes + LENGTH_BYTES)
+        address, say = self.settings.peers[name], partial(self._peer_changed, name)
+        return PeerLink(address, hello, queue, limits.frame_bytes, say)
 
     def _peer_changed(self, name: NodeId, what: str) -> None:
         state, _, reason = what.partition(": ")
@@ -271,7 +276,11 @@ class Server:
         waiting = self._waiting.pop(request, None)
         if waiting is None:
             return
-        waiting.session.frames.send(Reply(request.operation, self._for_client(result, waiting.operation.key)))
+        body = encode(Reply(request.operation, self._for_client(result, waiting.operation.key)))
+        limit = reply_bytes(self.settings.config.limits.frame_bytes)
+        if len(body) > limit:
+            body = encode(Reply(request.operation, Untold(len(body), limit)))
+        waiting.session.frames.send_frame(framed(body))
         waiting.session.count(-1)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
 

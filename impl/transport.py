@@ -89,7 +89,7 @@ class Frames(asyncio.BufferedProtocol):
         self._closing = False
         self._holds: set[str] = set()
         self._room = bytearray(ROOM_BYTES)
-        self._start = self._end = self._received = 0
+        self._start = self._end = self._received = self._written = 0
         self._outgoing: list[bytes] = []
 
     # What a connection's owner does.
@@ -131,16 +131,19 @@ class Frames(asyncio.BufferedProtocol):
         """From now on call back, and end the connection, once nothing has arrived for so long or half as much longer.
 
         Not while the silence is ours, because we do not read; nor because we were stopped ourselves and have not read
-        yet what came meanwhile, for which there are two looks.
+        yet what came meanwhile, for which there are two looks. Nor while the other side takes, slowly, what is waiting
+        for it: an answer has to wait behind that.
         """
-        heard, silent = self._received, 0
+        heard, left, waited, silent = self._received, 0, 0, 0
 
         def look() -> None:
-            nonlocal heard, silent
+            nonlocal heard, left, waited, silent
             if self._transport is None:
                 return
-            silent = silent + 1 if heard == self._received and not self._holds else 0
-            heard = self._received
+            waits = self._transport.get_write_buffer_size()
+            taken = waited > 0 and self._written - waits > left
+            silent = silent + 1 if heard == self._received and not taken and not self._holds else 0
+            heard, left, waited = self._received, self._written - waits, waits
             if silent == 2:
                 gone()
                 self.abort()
@@ -229,7 +232,9 @@ class Frames(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing and not self._closing:
-            self._transport.write(b"".join(self._outgoing) if len(self._outgoing) > 1 else self._outgoing[0])
+            data = b"".join(self._outgoing) if len(self._outgoing) > 1 else self._outgoing[0]
+            self._written += len(data)
+            self._transport.write(data)
         self._outgoing.clear()
 
 
@@ -270,12 +275,15 @@ class Queue:
 class PeerLink:
     """This node's sending side towards one other node."""
 
-    def __init__(self, address: Address, hello: Struct, queue: Queue, on_change: Callable[[str], None]) -> None:
-        """`on_change` is told, in a line, what becomes of the link; not the same thing twice in a row."""
+    def __init__(
+        self, address: Address, hello: Struct, queue: Queue, largest: int, on_change: Callable[[str], None]
+    ) -> None:
+        """`largest` is what a frame may be, in bytes; `on_change` is told, in a line, what becomes of the link."""
         self.address = address
         self.queue = queue
         self.connected = False
         self._hello = hello
+        self._largest = largest
         self._on_change = on_change
         self._said = ""
         self._frames: Frames | None = None
@@ -286,8 +294,15 @@ class PeerLink:
         self._hurry.set()
 
     def send(self, frame: bytes, messages: int = 1) -> None:
-        """Send a frame of so many messages now or, while the other side is away or slow, later or never."""
-        if self.connected and self._frames is not None and not self._frames.slow and not self.queue:
+        """Send a frame of so many messages now or, while the other side is away or slow, later or never.
+
+        A frame that is larger than the other side takes is lost, for it would cost the connection.
+        """
+        size = len(frame) - LENGTH_BYTES
+        if size > self._largest:
+            self.queue.lost += messages
+            self._on_change(f"takes no message so large: {size} bytes, the limit is {self._largest}")
+        elif self.connected and self._frames is not None and not self._frames.slow and not self.queue:
             self._frames.send_frame(frame)
         else:
             self.queue.put(frame, messages)

@@ -214,6 +214,13 @@ class Status(Struct, frozen=True, tag=True):
     counts: Counts
 
 
+class Untold(Struct, frozen=True, tag=True):
+    """There is a result, of so many bytes, and that is more than the client takes."""
+
+    size: int
+    limit: int
+
+
 class Done(Struct, frozen=True, tag=True):
     """The call was obeyed."""
 
@@ -222,9 +229,10 @@ class Stopping(Struct, frozen=True, tag=True):
     """The node was told to stop and begins nothing new: it has changed nothing, ask another."""
 
 
-Told: TypeAlias = (
-    Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded | Stopping | Status | Done | Turned
-)
+Answer: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded
+"""What may be said of a put or a get by the node that serves it."""
+
+Told: TypeAlias = Answer | Stopping | Untold | Status | Done | Turned
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -270,6 +278,11 @@ def parcels(envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
 def call_bytes(limits: Limits) -> int:
     """The largest call that a node takes: far less than what nodes send to each other, for clients are many."""
     return min(limits.frame_bytes, limits.key_bytes + limits.value_bytes + ROOM_FOR_CALL_BYTES)
+
+
+def reply_bytes(frame_bytes: int) -> int:
+    """The largest reply that a client takes from a node with this limit."""
+    return frame_bytes + ROOM_FOR_ANSWER_BYTES
 
 
 def framed(body: bytes) -> bytes:

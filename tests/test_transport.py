@@ -365,7 +365,7 @@ def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytes
         address = Address("127.0.0.1", free_ports(1)[0])
         server = await listen(address, accept)
         await server.start_serving()
-        link = PeerLink(address, PEER, Queue(10, 10_000), said.append)
+        link = PeerLink(address, PEER, Queue(10, 10_000), 10_000, said.append)
         running = asyncio.create_task(link.run())
         while len(heard) < 2 or len(heard[1]) < 20:  # twenty heartbeats last longer than a silence may
             await asyncio.sleep(0.02)

@@ -77,7 +77,9 @@ class Echo:
         self._numbers = count(1)
         self._events: list[Asked | Noted] = []
         self.links = {
-            peer: PeerLink(address, PeerHello(PROTOCOL, name, peer, b""), Queue(10_000, 1 << 26), lambda *_: None)
+            peer: PeerLink(
+                address, PeerHello(PROTOCOL, name, peer, b""), Queue(10_000, 1 << 26), 1 << 26, lambda *_: None
+            )
             for peer, address in addresses.items()
             if peer != name
         }
