@@ -5,7 +5,8 @@ from the front while successors are appended at the back, so states come in orde
 state, and the first violation of a property is a shortest one. `seen`, an exact set of the same objects, says whether
 a state is new; nothing is judged by a fingerprint. A state's parent is its index in the list, four bytes; the indices
 at which levels begin give every state's depth. Which action led to a state is not kept: a counterexample is rebuilt
-by asking the machine again, which also catches a machine that answers differently the second time.
+by asking the machine again, which also catches a machine that answers differently the second time. Other orders of
+search, and states told apart by fingerprints, are in `checker.orders`.
 
 State properties are evaluated once per distinct state, step properties once per step generated (only where there are
 any). A *sometimes* is looked for in every sixteenth state in passing, where one that is often met soon is; only for
@@ -13,7 +14,10 @@ those not met so are all states looked through at the end. The search ends
 
     holds        every reachable state was seen, no claim was violated, every *sometimes* was met;
     violated     at the first violation or deadlock, or after the whole search if a *sometimes* was never met;
-    incomplete   at a bound (states, depth, seconds), at Ctrl-C or when memory ran out: never reported as *holds*.
+    incomplete   at a bound (states, depth, seconds, memory), at Ctrl-C or when memory ran out: never as *holds*.
+
+Between two states everything is in order: what came before is done, and nothing of what comes next. There a search can
+be saved, and there a resumed one goes on (`checker.checkpoint`), with the counts and the outcome of an unbroken one.
 
 `generated` counts as TLC does: initial states plus steps. A machine that raises, or a property that does, ends the
 search with a `ModelError` that names what was asked and the path to the state it was asked in.
@@ -29,13 +33,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic
+from itertools import islice
+from typing import Any, Generic
 
 from checker.machine import (
     A,
     Always,
     KnowsActionKinds,
-    ListsActionKinds,
     Machine,
     S,
     Sometimes,
@@ -46,19 +50,18 @@ from checker.outcome import (
     DEADLOCK,
     DEADLOCK_CLAUSE,
     Bounds,
-    Coverage,
     ModelError,
+    Order,
     Progress,
-    PropertyKind,
-    PropertyResult,
     Result,
-    Standing,
     Step,
     Verdict,
     Violation,
 )
+from checker.tally import bytes_held, chunks, coverage, property_results, said, sentence
 
 VIOLATED = "violated"
+NO_BOUND = 1 << 62
 PAUSE_MASK = 15  # what need not be done for every state is done for every sixteenth
 
 
@@ -72,10 +75,15 @@ def explore(
 
     Raises ModelError where the machine or a property of it raises or breaks its contract.
     """
-    search = _Search(machine, bounds, on_progress, every_seconds)
+    return conduct(Search(machine, bounds, on_progress, every_seconds))
+
+
+def conduct(search: "Search[S, A]") -> Result[S, A]:
+    """Search to the end, or to what ends it; a search that was restored goes on."""
     with _no_garbage_collection():
         try:
-            stopped = VIOLATED if search.start() else search.run()
+            begins = not search.size()
+            stopped = VIOLATED if begins and search.start() else search.run()
             search.look_everywhere()
         except KeyboardInterrupt:
             stopped = "interrupted"
@@ -98,8 +106,10 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Search(Generic[S, A]):
-    """One search. `start`, then `run`, then `result`."""
+class Search(Generic[S, A]):
+    """One search, breadth first. `start` or `restore`, then `run`, then `result`."""
+
+    order: Order = "breadth"
 
     def __init__(
         self,
@@ -134,8 +144,16 @@ class _Search(Generic[S, A]):
         self.roots = 0  # initial states generated, duplicates included
         self.taken: dict[str | type, int] = {}
         self.fresh: defaultdict[str | type, int] = defaultdict(int)
+        self.at = 0  # the index of the state whose successors are looked for
+        self.at_pause: Callable[[], str] | None = None
+        """Called between two states now and then; what it answers, if anything, ends the search."""
         self.violation: Violation[S, A] | None = None
         self.started = self.reported = time.monotonic()
+        self.seconds_before = 0.0  # that an earlier part of this search took
+
+    def size(self) -> int:
+        """How many distinct states were found."""
+        return len(self.states)
 
     def start(self) -> bool:
         """Take the initial states in and judge them: True if one violates a property."""
@@ -155,8 +173,8 @@ class _Search(Generic[S, A]):
                 asked = ""
         except Exception as error:
             if asked:
-                raise ModelError(f"property {asked}", _said(error), self.path(len(self.states) - 1)) from error
-            raise ModelError("the initial states", _said(error)) from error
+                raise ModelError(f"property {asked}", said(error), self.path(len(self.states) - 1)) from error
+            raise ModelError("the initial states", said(error)) from error
         if not self.states:
             raise ModelError("the initial states", "there are none")
         return False
@@ -167,13 +185,16 @@ class _Search(Generic[S, A]):
         asked = ""  # the property that is being evaluated: the one to name should it raise
         transitions = self.judged_transitions if self.transition or self.sometimes_step else self.machine.transitions
         states, seen, parents, taken, fresh = self.states, self.seen, self.parents, self.taken, self.fresh
-        most_states = 1 << 62 if self.bounds.states is None else self.bounds.states
-        level_end = 0
-        for index, state in enumerate(states):  # which grows as we go: that makes the search breadth-first
+        most_states = NO_BOUND if self.bounds.states is None or self.at_pause is not None else self.bounds.states
+        level_end = self.level_starts[-1]
+        growing = islice(enumerate(states), self.at, None)  # as we go: that makes the search breadth-first
+        for index, state in growing:
+            self.at = index
             if index == level_end:
                 level_end = len(states)
                 self.level_starts.append(level_end)
                 if len(self.level_starts) - 2 == self.bounds.depth:
+                    self.level_starts.pop()
                     return f"bound of depth {self.bounds.depth:,} reached"
             if not index & PAUSE_MASK and (stop := self.pause(index)):
                 return stop
@@ -202,15 +223,15 @@ class _Search(Generic[S, A]):
                 raise
             except Exception as error:
                 if asked:
-                    raise ModelError(f"property {asked}", _said(error), self.path(len(states) - 1)) from error
-                raise ModelError("a step from the last state", _said(error), self.path(index)) from error
+                    raise ModelError(f"property {asked}", said(error), self.path(len(states) - 1)) from error
+                raise ModelError("a step from the last state", said(error), self.path(index)) from error
             if self.violation is not None:  # of a step
                 return VIOLATED
         return ""
 
     def found(self, name: str, clause: str) -> str:
         """Record that the newest state violates the property `name`."""
-        self.violation = Violation(name, "always", _sentence(clause), self.path(len(self.states) - 1))
+        self.violation = Violation(name, "always", sentence(clause), self.path(len(self.states) - 1))
         return VIOLATED
 
     def judged_transitions(self, before: S) -> Iterator[tuple[A, S]]:
@@ -221,31 +242,31 @@ class _Search(Generic[S, A]):
                 for name, violation in self.transition:
                     clause = violation(before, action, after)
                     if clause is not None:
-                        path = (*self.path(self.states.index(before)), Step(action, after))
-                        self.violation = Violation(name, "transition", _sentence(clause), path)
+                        path = (*self.path(self.at), Step(action, after))
+                        self.violation = Violation(name, "transition", sentence(clause), path)
                         yield action, before
                         return
                 for name, holds in self.sometimes_step:
                     if holds(before, action, after):
-                        self.met[name] = self.depth(self.states.index(before)) + 1
+                        self.met[name] = self.depth(self.at) + 1
                         self.sometimes_step = [other for other in self.sometimes_step if other[0] != name]
             except ModelError:
                 raise
             except Exception as error:
-                path = (*self.path(self.states.index(before)), Step(action, after))
-                raise ModelError(f"property {name}", _said(error), path) from error
+                path = (*self.path(self.at), Step(action, after))
+                raise ModelError(f"property {name}", said(error), path) from error
             yield action, after
 
-    def look(self, index: int) -> None:
+    def look(self, index: int, state: S) -> None:
         """Strike out each *sometimes* that the state at `index` meets."""
-        state, name = self.states[index], ""
+        name = ""
         try:
             for name, holds in self.sometimes:
                 if holds(state):
                     self.met[name] = self.depth(index)
                     self.sometimes = [other for other in self.sometimes if other[0] != name]
         except Exception as error:
-            raise ModelError(f"property {name}", _said(error), self.path(index)) from error
+            raise ModelError(f"property {name}", said(error), self.path(index)) from error
 
     def is_deadlock(self, index: int, state: S) -> bool:
         """Judge a state without transitions."""
@@ -256,30 +277,41 @@ class _Search(Generic[S, A]):
 
     def look_everywhere(self) -> None:
         """Look in every state for what was not met in passing."""
-        for index in range(len(self.states)):
+        for index, state in enumerate(self.states):
             if not self.sometimes:
                 break
-            self.look(index)
+            self.look(index, state)
 
     def pause(self, index: int) -> str:
-        """Now and then: look for the *sometimes*, report progress if it is due, and say so if time is up."""
+        """Now and then: look for the *sometimes*, and do what `checked` does."""
         if self.sometimes:
-            self.look(index)
-        now = time.monotonic()
+            self.look(index, self.states[index])
+        return self.checked(len(self.states) - index, self.depth(index))
+
+    def checked(self, queue: int, depth: int) -> str:
+        """Report progress if it is due, and say so if a bound is reached."""
+        now, bounds = time.monotonic(), self.bounds
         if self.on_progress is not None and now - self.reported >= self.every_seconds:
             self.reported = now
             self.on_progress(
                 Progress(
-                    states=len(self.states),
+                    states=self.size(),
                     generated=self.roots + sum(self.taken.values()),
-                    queue=len(self.states) - index,
-                    depth=self.depth(index),
-                    seconds=now - self.started,
+                    queue=queue,
+                    depth=depth,
+                    seconds=now - self.started + self.seconds_before,
+                    memory=bytes_held(),
                 )
             )
-        if self.bounds.seconds is not None and now - self.started >= self.bounds.seconds:
-            return f"bound of {self.bounds.seconds:g} seconds reached"
-        return ""
+        if bounds.seconds is not None and now - self.started >= bounds.seconds:
+            return f"bound of {bounds.seconds:g} seconds reached"
+        if bounds.memory is not None and bytes_held() >= bounds.memory:
+            return f"bound of {bounds.memory >> 20:,} MiB of memory reached"
+        if self.at_pause is None:
+            return ""
+        if bounds.states is not None and self.size() >= bounds.states:
+            return f"bound of {bounds.states:,} states reached"
+        return self.at_pause()
 
     def depth(self, index: int) -> int:
         """How many steps the state at `index` is from an initial state."""
@@ -305,62 +337,51 @@ class _Search(Generic[S, A]):
         unmet = [p for p in self.properties if isinstance(p, Sometimes | SometimesStep) and p.name not in self.met]
         violation = self.violation
         if not stopped and unmet:
-            clause = (
-                f"met by none of {len(self.states):,} states, so {unmet[0].of} may hold for want of anything happening"
-            )
+            clause = f"met by none of {self.size():,} states, so {unmet[0].of} may hold for want of anything happening"
             violation = Violation(unmet[0].name, "sometimes", clause, ())
+        violated = None if self.violation is None else self.violation.property
         verdict: Verdict = "violated" if violation is not None else "incomplete" if stopped else "holds"
         return Result(
             machine=self.machine.name,
             verdict=verdict,
-            states=len(self.states),
+            states=self.size(),
             generated=self.roots + sum(self.taken.values()),
-            depth=self.depth(len(self.states) - 1),
-            seconds=time.monotonic() - self.started,
-            properties=tuple(self.property_results(complete=not stopped)),
-            coverage=tuple(self.coverage()),
+            depth=self.farthest(),
+            seconds=time.monotonic() - self.started + self.seconds_before,
+            properties=tuple(property_results(self.properties, self.met, violated, complete=not stopped)),
+            coverage=tuple(coverage(self.machine, self.taken, self.fresh)),
             violation=violation,
             stopped="" if stopped == VIOLATED else stopped,
+            order=self.order,
         )
 
-    def property_results(self, complete: bool) -> Iterator[PropertyResult]:
-        """One for each property, in the machine's order, and one for deadlocks."""
-        violated = None if self.violation is None else self.violation.property
-        claims: list[tuple[str, PropertyKind]] = [
-            (p.name, "always" if isinstance(p, Always) else "transition")
-            for p in self.properties
-            if isinstance(p, Always | Transition)
-        ]
-        for name, kind in [*claims, (DEADLOCK, "deadlock")]:
-            standing: Standing = "violated" if name == violated else "holds" if complete else "not violated so far"
-            yield PropertyResult(name, kind, standing)
-        for p in self.properties:
-            if isinstance(p, Sometimes | SometimesStep):
-                met_at = self.met.get(p.name)
-                met: Standing = "met" if met_at is not None else "unmet" if complete else "not met so far"
-                yield PropertyResult(p.name, "sometimes", met, p.of, met_at)
+    def farthest(self) -> int:
+        """The greatest depth of a state that was found."""
+        return self.depth(len(self.states) - 1)
 
-    def coverage(self) -> Iterator[Coverage]:
-        """Declared kinds in their order, taken or not; then the others by name."""
-        taken: defaultdict[str, int] = defaultdict(int)
-        fresh: defaultdict[str, int] = defaultdict(int)
-        for kind, count in self.taken.items():
-            name = kind if isinstance(kind, str) else kind.__name__
-            taken[name] += count
-            fresh[name] += self.fresh.get(kind, 0)
-        declared = list(self.machine.action_kinds) if isinstance(self.machine, ListsActionKinds) else []
-        for name in [*declared, *sorted(taken.keys() - set(declared))]:
-            yield Coverage(name, taken.get(name, 0), fresh.get(name, 0))
+    # What a checkpoint keeps.
 
+    def records(self) -> Iterator[object]:
+        """Everything that `restore` needs, states a few thousand at a time."""
+        yield self.counters()
+        yield self.level_starts, self.parents
+        yield from chunks(self.states)
 
-def _said(error: Exception) -> str:
-    """An exception of a model in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    def restore(self, records: Iterator[Any]) -> None:  # Any: what `records` of the same kind of search gave
+        """Be where the search was that gave these records."""
+        self.restore_counters(next(records))
+        self.level_starts, self.parents = next(records)
+        for chunk in records:
+            self.states += chunk
+        self.seen.update(self.states)
 
+    def counters(self) -> tuple[object, ...]:
+        """What is counted, in any order of search."""
+        seconds = time.monotonic() - self.started + self.seconds_before
+        return self.at, self.roots, self.taken, self.fresh, self.met, seconds
 
-def _sentence(clause: object) -> str:
-    """What a `violation` function answered, if it answered as it should: a predicate in its place answers True."""
-    if not isinstance(clause, str):
-        raise TypeError(f"`violation` gave {clause!r}; it gives None where the property holds, else a clause")
-    return clause
+    def restore_counters(self, counters: tuple[Any, ...]) -> None:  # Any: as above
+        """Count on from there."""
+        self.at, self.roots, self.taken, self.fresh, self.met, self.seconds_before = counters
+        self.sometimes = [one for one in self.sometimes if one[0] not in self.met]
+        self.sometimes_step = [one for one in self.sometimes_step if one[0] not in self.met]

@@ -6,6 +6,7 @@ far, or not met so far.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Generic, Literal, TypeAlias
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from checker.machine import A, S
 Verdict: TypeAlias = Literal["holds", "violated", "incomplete"]
 Standing: TypeAlias = Literal["holds", "violated", "not violated so far", "met", "unmet", "not met so far"]
 PropertyKind: TypeAlias = Literal["always", "transition", "sometimes", "deadlock"]
+Order: TypeAlias = Literal["breadth", "depth", "deepening"]
 
 DEADLOCK = "deadlock-free"
 DEADLOCK_CLAUSE = "nothing can happen here, and the state is not declared final"
@@ -26,6 +28,19 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     states: int | None = None  # at most so many distinct states
     depth: int | None = None  # states so many steps from an initial one are checked but not left
     seconds: float | None = None
+    memory: int | None = None  # bytes that the process holds
+
+
+class How(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to search: in which order, what states are told apart by, and where to keep what was found so far."""
+
+    order: Order = "breadth"
+    fingerprints: bool = False
+    checkpoint: Path | None = None
+    """The file that a later search can be resumed from, written now and then and when the search is cut short."""
+    checkpoint_seconds: float = 600.0
+    resume: bool = False
+    """Whether to begin where the checkpoint is."""
 
 
 class Progress(Struct, frozen=True):
@@ -36,6 +51,7 @@ class Progress(Struct, frozen=True):
     queue: int  # states found whose successors are not yet known
     depth: int
     seconds: float
+    memory: int  # bytes that the process holds
 
     @property
     def rate(self) -> float:
@@ -90,6 +106,9 @@ class Result(Struct, Generic[S, A], frozen=True):
     coverage: tuple[Coverage, ...]
     violation: Violation[S, A] | None = None
     stopped: str = ""
+    order: Order = "breadth"
+    collision_odds: float = 0.0
+    """At most how likely it is that two states were taken for one; 0 where states themselves are compared."""
 
 
 class ModelError(Exception):
