@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from checker.explore import explore
+from checker.checkpoint import CheckpointError, search
 from checker.itf import dump
 from checker.itf_values import ItfError
 from checker.machine import Machine
-from checker.outcome import Bounds, ModelError, Progress
-from checker.report import as_json, as_text, as_trace, model_error_text, progress_line
+from checker.outcome import Bounds, How, ModelError, Progress
+from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
 
 HOLDS, VIOLATED, USAGE, INCOMPLETE, OUR_BUG = range(5)
@@ -53,6 +53,7 @@ def check(
     name: str,
     bounds: Bounds | None = None,
     *,
+    how: How = How(),  # noqa: B008 - immutable
     json: bool = False,
     out: Path | None = None,
     progress: bool | None = None,
@@ -69,13 +70,17 @@ def check(
     try:
         machine = machine_of(registry, name)
         validate(bounds, out)
+        validate_checkpoint(how)
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
-    meter = _Meter(streams.stderr) if watching else None
+    meter = _Meter(streams.stderr, json) if watching else None
     try:
-        result = explore(machine, bounds, meter.show if meter else None)
+        result = search(machine, how, bounds, meter.show if meter else None)
+    except CheckpointError as error:
+        print(error, file=streams.stderr)
+        return USAGE
     except ModelError as error:
         print(model_error_text(machine, error), file=streams.stderr)
         return OUR_BUG
@@ -130,21 +135,41 @@ def validate(bounds: Bounds, out: Path | None) -> None:
         raise UsageError(f"a depth of {bounds.depth} is below the initial states: give at least 0")
     if bounds.seconds is not None and not bounds.seconds > 0:
         raise UsageError(f"{bounds.seconds:g} seconds are no time: give more than 0")
+    if bounds.memory is not None and bounds.memory < 1:
+        raise UsageError("no memory holds no state: give more than 0 MiB")
     if out is not None and not out.absolute().parent.is_dir():
         raise UsageError(f"{out} cannot be written: there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise UsageError(f"{out} cannot be written: it is a folder")
 
 
+def validate_checkpoint(how: How) -> None:
+    """Refuse to lose a checkpoint, or to go on without one (UsageError)."""
+    file = how.checkpoint
+    if file is None and how.resume:
+        raise UsageError("resume from where? name the --checkpoint")
+    if file is None:
+        return
+    if not how.checkpoint_seconds > 0:
+        raise UsageError(f"a checkpoint every {how.checkpoint_seconds:g} seconds leaves no time: give more than 0")
+    if how.resume and not file.is_file():
+        raise UsageError(f"there is no checkpoint {file} to resume from")
+    if not how.resume and file.exists():
+        raise UsageError(f"{file} is there already: --resume from it, or remove it")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
 class _Meter:
     """The progress line: rewritten in place on a terminal, line after line elsewhere."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, json: bool) -> None:
         self.stream = stream
         self.in_place = stream.isatty()
+        self.told = progress_json if json else progress_line
 
     def show(self, progress: Progress) -> None:
-        line = progress_line(progress)
+        line = self.told(progress)
         self.stream.write(f"\r\x1b[K{line}" if self.in_place else f"{line}\n")
         self.stream.flush()
 

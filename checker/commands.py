@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from checker.check import Registry
+if TYPE_CHECKING:
+    from checker.check import Registry
+    from checker.outcome import Bounds, Order
 
 
 def models() -> Registry:
@@ -40,16 +43,44 @@ def named(model: str | None, registry: Registry, list_only: bool) -> str:
 
 
 def bounds_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options --max-states, --max-depth and --max-seconds."""
+    """The options --max-states, --max-depth, --max-seconds and --max-memory."""
+    command = click.option("--max-memory", type=int, metavar="MIB", help="Stop when the process holds so much.")(
+        command
+    )
     command = click.option("--max-seconds", type=float, help="Stop after so long.")(command)
     command = click.option("--max-depth", type=int, help="Look no further than so many steps.")(command)
     return click.option("--max-states", type=int, help="Stop after so many distinct states.")(command)
+
+
+def bounds_of(states: int | None, depth: int | None, seconds: float | None, memory_mib: int | None) -> Bounds:
+    """What those options bound."""
+    from checker.outcome import Bounds
+
+    return Bounds(states, depth, seconds, None if memory_mib is None else memory_mib << 20)
 
 
 @click.command()
 @click.argument("model", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the models.")
 @bounds_options
+@click.option(
+    "--order",
+    type=click.Choice(["breadth", "depth", "deepening"]),
+    default="breadth",
+    show_default=True,
+    help="Of the search; all but depth find shortest counterexamples.",
+)
+@click.option("--fingerprints", is_flag=True, help="Keep 128 bits of each state, not the states: less memory, slower.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep there what was found so far: now and then, and when the search is cut short, by Ctrl-C too.",
+)
+@click.option("--checkpoint-seconds", type=float, default=600.0, show_default=True, help="How often, at most.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the checkpoint. Only from one that you wrote: it can run code."
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("--one-line", is_flag=True, help="Tell a violation in one line.")
@@ -60,6 +91,12 @@ def check(
     max_states: int | None,
     max_depth: int | None,
     max_seconds: float | None,
+    max_memory: int | None,
+    order: Order,
+    fingerprints: bool,
+    checkpoint: Path | None,
+    checkpoint_seconds: float,
+    resume: bool,
     out: Path | None,
     as_json: bool,
     one_line: bool,
@@ -67,11 +104,14 @@ def check(
 ) -> None:
     """Explore every interleaving of MODEL; `--list` names the models."""
     from checker.check import check
-    from checker.outcome import Bounds
+    from checker.outcome import How
 
     model = named(model, models(), list_only)
-    bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
-    raise SystemExit(check(models(), model, bounds, json=as_json, out=out, progress=progress, one_line=one_line))
+    bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
+    how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume)
+    raise SystemExit(
+        check(models(), model, bounds, how=how, json=as_json, out=out, progress=progress, one_line=one_line)
+    )
 
 
 @click.command()
@@ -120,15 +160,15 @@ def liveness(
     max_states: int | None,
     max_depth: int | None,
     max_seconds: float | None,
+    max_memory: int | None,
     as_json: bool,
 ) -> None:
     """Judge what has to happen in the end in every fair run of MODEL; `--list` names the models."""
     from checker.convergence import CONVERGENCE
     from checker.liveness_report import liveness
-    from checker.outcome import Bounds
 
     model = named(model, CONVERGENCE, list_only)
-    bounds = Bounds(states=max_states, depth=max_depth, seconds=max_seconds)
+    bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json))
 
 

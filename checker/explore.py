@@ -86,11 +86,11 @@ def conduct(search: "Search[S, A]") -> Result[S, A]:
             stopped = VIOLATED if begins and search.start() else search.run()
             search.look_everywhere()
         except KeyboardInterrupt:
-            stopped = "interrupted"
+            stopped, search.is_between_states = "interrupted", False
         except (MemoryError, ModelError) as error:
             if not isinstance(error, MemoryError) and not isinstance(error.__cause__, MemoryError):
                 raise
-            stopped = "out of memory"
+            stopped, search.is_between_states = "out of memory", False
         return search.result(stopped)
 
 
@@ -136,6 +136,7 @@ class Search(Generic[S, A]):
         self.sometimes = [(p.name, p.holds) for p in self.properties if isinstance(p, Sometimes)]  # not met so far
         self.sometimes_step = [(p.name, p.holds) for p in self.properties if isinstance(p, SometimesStep)]
         self.met: dict[str, int] = {}  # name of a sometimes → depth at which it was met
+        self.met_in_passing: dict[str, int] | None = None  # the same before `look_everywhere`
 
         self.states: list[S] = []
         self.seen: set[S] = set()
@@ -147,6 +148,7 @@ class Search(Generic[S, A]):
         self.at = 0  # the index of the state whose successors are looked for
         self.at_pause: Callable[[], str] | None = None
         """Called between two states now and then; what it answers, if anything, ends the search."""
+        self.is_between_states = True  # whether it ended where it can be taken up
         self.violation: Violation[S, A] | None = None
         self.started = self.reported = time.monotonic()
         self.seconds_before = 0.0  # that an earlier part of this search took
@@ -277,6 +279,7 @@ class Search(Generic[S, A]):
 
     def look_everywhere(self) -> None:
         """Look in every state for what was not met in passing."""
+        self.met_in_passing = dict(self.met)
         for index, state in enumerate(self.states):
             if not self.sometimes:
                 break
@@ -378,7 +381,8 @@ class Search(Generic[S, A]):
     def counters(self) -> tuple[object, ...]:
         """What is counted, in any order of search."""
         seconds = time.monotonic() - self.started + self.seconds_before
-        return self.at, self.roots, self.taken, self.fresh, self.met, seconds
+        met = self.met if self.met_in_passing is None else self.met_in_passing
+        return self.at, self.roots, self.taken, self.fresh, met, seconds
 
     def restore_counters(self, counters: tuple[Any, ...]) -> None:  # Any: as above
         """Count on from there."""

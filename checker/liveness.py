@@ -33,6 +33,7 @@ from msgspec import Struct
 
 from checker.machine import A, ClaimsLiveness, Eventually, Fair, LeadsTo, Liveness, Machine, S
 from checker.outcome import Bounds, ModelError, Standing, Step, Verdict
+from checker.tally import bytes_held
 
 
 class Lasso(Struct, Generic[S, A], frozen=True):
@@ -182,6 +183,8 @@ def build(machine: Machine[S, A], fairness: Iterable[Fair[A]], bounds: Bounds) -
             graph.stopped = f"bound of depth {bounds.depth:,} reached"
         elif deadline is not None and time.monotonic() >= deadline:
             graph.stopped = f"bound of {bounds.seconds:g} seconds reached"
+        elif bounds.memory is not None and bytes_held() >= bounds.memory:
+            graph.stopped = f"bound of {bounds.memory >> 20:,} MiB of memory reached"
         elif bounds.states is not None and len(graph.states) > bounds.states:
             graph.stopped = f"bound of {bounds.states:,} states reached"
         if graph.stopped:

@@ -8,7 +8,7 @@ depends on anything but the result: times apart, equal runs give equal bytes.
 from typing import cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from checker.itf import About, Trace, encode_action, encode_state
 from checker.itf_values import Json
@@ -46,6 +46,8 @@ class Report(Struct, frozen=True):
     depth: int
     seconds: float
     rate: float
+    order: str
+    collision_odds: float
     properties: tuple[PropertyResult, ...]
     coverage: tuple[Coverage, ...]
     violation: ReportedViolation | None
@@ -66,6 +68,8 @@ def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
         depth=result.depth,
         seconds=round(result.seconds, 3),
         rate=round(_rate(result)),
+        order=result.order,
+        collision_odds=result.collision_odds,
         properties=result.properties,
         coverage=result.coverage,
         violation=violation,
@@ -100,8 +104,13 @@ def progress_line(progress: Progress) -> str:
     """How far a search is, in one line."""
     return (
         f"{progress.states:,} states, {progress.generated:,} generated, {progress.queue:,} waiting, "
-        f"depth {progress.depth}, {progress.rate:,.0f} states/s"
+        f"depth {progress.depth}, {progress.memory >> 20:,} MiB, {progress.rate:,.0f} states/s"
     )
+
+
+def progress_json(progress: Progress) -> str:
+    """The same as one line of JSON."""
+    return msgspec.json.encode({**structs.asdict(progress), "rate": round(progress.rate)}).decode()
 
 
 def as_trace(model: str, machine: Machine[S, A], result: Result[S, A]) -> Trace[S, A] | None:
@@ -144,7 +153,13 @@ def _headline(result: Result[S, A]) -> str:
         f"{result.states:,} states, {result.generated:,} generated, depth {result.depth}, "
         f"{result.seconds:.1f} s, {_rate(result):,.0f} states/s"
     )
-    return f"{result.machine}: {verdict_told(result.verdict, result.stopped)}\n{figures}"
+    lines = [f"{result.machine}: {verdict_told(result.verdict, result.stopped)}", figures]
+    if result.order == "depth":
+        lines.append("depth first: a counterexample need not be a shortest one")
+    if result.collision_odds:
+        odds = f"{result.collision_odds:.0e}"
+        lines.append(f"by 128-bit fingerprints: the odds that two states were taken for one are at most {odds}")
+    return "\n".join(lines)
 
 
 def verdict_told(verdict: Verdict, stopped: str) -> str:

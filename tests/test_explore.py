@@ -8,13 +8,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct
 
 from checker.explore import explore
-from checker.machine import Always, SimpleMachine, Sometimes, SometimesStep, Transition, audit, invariant, unwitnessed
+from checker.machine import Always, Sometimes, SometimesStep, Transition, audit, invariant, unwitnessed
 from checker.outcome import Bounds, ModelError, Progress, Result, Step
 from tests.machines import odd
 from tests.machines.die_hard import BigToSmall, DieHard, EmptySmall, FillBig, Jugs
+from tests.machines.graph import Graph, graphs
 from tests.machines.odd import Add, Count, Counter, Finished, Forgetful, Fused, Stay, Unhashable
 from tests.machines.two_phase import COMMIT, Action, ChoosesToAbort, FastTwoPhase, State, TwoPhase
 from tests.seeds import same_under_two_hash_seeds
@@ -272,39 +272,6 @@ def test_a_violation_within_the_bound_is_told() -> None:
 
 
 # Against a plain search, on random graphs.
-
-
-class Node(Struct, frozen=True, cache_hash=True):
-    id: int
-
-
-class Graph(SimpleMachine[Node, Node]):
-    name = "graph"
-
-    def __init__(self, edges: list[list[int]], bad: set[int]) -> None:
-        self.edges = edges
-        self.bad = bad
-        self.properties = (Always("good", lambda node: f"{node.id} is bad" if node.id in bad else None),)
-
-    def initial(self) -> list[Node]:
-        return [Node(0), Node(0)]
-
-    def actions(self, state: Node) -> list[Node]:
-        return [Node(target) for target in self.edges[state.id]]
-
-    def step(self, state: Node, action: Node) -> Node:  # noqa: ARG002 - the action says where to
-        return action
-
-    def is_final(self, state: Node) -> bool:  # noqa: ARG002
-        return True
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    size = draw(st.integers(1, 40))
-    nodes = st.integers(0, size - 1)
-    edges = draw(st.lists(st.lists(nodes, max_size=4), min_size=size, max_size=size))
-    return Graph(edges, draw(st.sets(nodes, max_size=2)))
 
 
 def distances(graph: Graph) -> dict[int, int]:
