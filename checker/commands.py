@@ -81,6 +81,7 @@ def bounds_of(states: int | None, depth: int | None, seconds: float | None, memo
 @click.option(
     "--resume", is_flag=True, help="Go on from the checkpoint. Only from one that you wrote: it can run code."
 )
+@click.option("--interactive", is_flag=True, help="Choose yourself what happens next.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("--one-line", is_flag=True, help="Tell a violation in one line.")
@@ -97,6 +98,7 @@ def check(
     checkpoint: Path | None,
     checkpoint_seconds: float,
     resume: bool,
+    interactive: bool,
     out: Path | None,
     as_json: bool,
     one_line: bool,
@@ -107,6 +109,10 @@ def check(
     from checker.outcome import How
 
     model = named(model, models(), list_only)
+    if interactive:
+        from checker.interactive import interact
+
+        raise SystemExit(interact(models(), model, out=out))
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume)
     raise SystemExit(
