@@ -1,4 +1,4 @@
-"""The checker's half of the command line: check, simulate, liveness, replay, validate and prove.
+"""The checker's half of the command line: check, simulate, liveness, replay, validate, history and prove.
 
 Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
 root, adds them to `ringspec`.
@@ -212,6 +212,17 @@ def validate(run: Path, as_json: bool, live: bool, orders: int, seed: int) -> No
     from checker.validate import validate
 
     raise SystemExit(validate(run, json=as_json, live=live, orders=orders, seed=seed, say=click.echo))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--linearizable", is_flag=True, help="Also whether each key behaved as one register, as none need do.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def history(run: Path, linearizable: bool, as_json: bool) -> None:
+    """Judge what clients were told: by their logs in the directory RUN, or in a trace of a model of the store."""
+    from checker.history_report import history
+
+    raise SystemExit(history(models(), run, linearizable=linearizable, json=as_json))
 
 
 @click.command()

@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": "node",
     "export": "operate",
     "get": "store",
+    "history": "checker",
     "inspect": "operate",
     "liveness": "checker",
     "node": "node",

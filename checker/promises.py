@@ -1,0 +1,114 @@
+"""Those promises of the store that its clients can see, judged by a history alone.
+
+The claims are those of `spec.properties`, and what clients were shown and owed is worked out by the functions of
+`spec.cluster` that work it out in the explored machine; here, though, nobody knows what was written but never shown, or
+what the writer of a version had really been shown: its context is taken at its word. What nodes hold, too, is judged by
+`checker.judge`, which needs the logs of all nodes.
+
+Calls are judged along real time: a get owes what was acknowledged before it began.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from checker.history import Call, had_no_effect
+from checker.story import show
+from spec.clock import Dot, covers
+from spec.cluster import Ask, ask, tell
+from spec.history import NOBODY, Created, History
+from spec.maps import FMap, FSet, SetMap
+from spec.messages import Forwarded, Found, Stored
+from spec.network import Envelope, Network
+from spec.properties import CLAIMS, Claim
+from spec.siblings import Version
+from spec.types import RequestId
+from spec.world import Client, Faults, State, client_id
+
+SEEN_BY_CLIENTS = ("dot-uniqueness", "only-maximal", "quorum-meaning-get", "context-honesty")
+"""The claims that say something of a history."""
+
+
+class Broken(Struct, frozen=True):
+    """A promise that a history breaks."""
+
+    claim: str
+    clause: str
+    call: Call
+
+
+class Verdict(Struct, frozen=True):
+    """What became of the promises of one key."""
+
+    judged: dict[str, int]
+    """How often each claim was evaluated."""
+    broken: tuple[Broken, ...]
+    """For each claim, the first call that breaks it."""
+
+
+def judge(calls: Sequence[Call], claims: Sequence[str] = SEEN_BY_CLIENTS) -> Verdict:
+    """Judge the calls of one key along real time."""
+    stored = {call.result.dot for call in calls if isinstance(call.result, Stored)}
+    shown = {v.dot for call in calls if isinstance(call.result, Found) for v in call.result.siblings}
+    judging = _Judging([claim for claim in CLAIMS if claim.name in claims], FSet.of(stored | shown))
+    moments = [(call.began, 0, call) for call in calls]
+    moments += [(call.ended, 1, call) for call in calls if call.ended is not None]
+    for _, ends, call in sorted(moments, key=lambda moment: moment[:2]):
+        if ends:
+            judging.end(call)
+        else:
+            judging.begin(call)
+    return Verdict(dict(judging.judged), tuple(judging.broken.values()))
+
+
+class _Judging:
+    """The state that the claims speak of, as far as clients know it."""
+
+    def __init__(self, claims: list[Claim], dots: FSet[Dot]) -> None:
+        self.claims = claims
+        self.dots = dots  # that clients ever hear of
+        self.judged: Counter[str] = Counter()
+        self.broken: dict[str, Broken] = {}
+        self.acknowledged: FSet[Dot] = FSet()
+        self.created: FSet[Created] = FSet()
+        self.asking: dict[RequestId, Client] = {}
+
+    def history(self) -> History:
+        return History(SetMap(), self.created, self.acknowledged)
+
+    def covered(self, version: Version) -> FSet[Dot]:
+        """What its writer says to have been shown."""
+        return FSet(tuple([dot for dot in self.dots if covers(version.context, dot)]))
+
+    def begin(self, call: Call) -> None:
+        """What the client is owed from now on."""
+        state = State(FMap(), (Client(),), Network(), Faults(), self.history())
+        self.asking[call.request] = ask(state, Ask(0, call.node, call.request, call.operation)).clients[0]
+
+    def end(self, call: Call) -> None:
+        """What the client is told, and whether it should have been."""
+        result, asking = call.result, self.asking.pop(call.request)
+        network = Network()
+        if isinstance(result, Stored):
+            self.acknowledged = self.acknowledged | FSet((result.dot,))
+        elif isinstance(result, Found):
+            known = {created.version for created in self.created}
+            shown = [Created(v, NOBODY, self.covered(v)) for v in result.siblings if v not in known]
+            self.created = self.created | FSet.of(shown)
+            network = Network((Envelope(call.node, call.node, Forwarded(call.request, result)),))
+        assert result is not None, "what has ended has a result"
+        assert not had_no_effect(result), "what had no effect is left out of a history"
+        before = State(FMap(), (asking,), Network(), Faults(), self.history())
+        told = tell(before, RequestId(client_id(0), asking.done + 1), result)
+        state = State(FMap(), told.clients, network, Faults(), self.history())
+        for claim in self.claims:
+            if claim.check is None:
+                continue
+            self.judged[claim.name] += 1
+            clause = claim.check(state)
+            if clause is not None and claim.name not in self.broken:
+                clause = clause.replace(str(client_id(0)), show(call.request), 1)
+                self.broken[claim.name] = Broken(claim.name, clause, call)
