@@ -45,7 +45,7 @@ from spec.ring import owners_of
 from spec.siblings import Version, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.types import Key, NodeId, RequestId
-from spec.world import Advance, Scenario, Server, State, advance, client_id
+from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
 
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told
 Move: TypeAlias = tuple[str, tuple[object, ...]]
@@ -160,8 +160,7 @@ def replies(state: State) -> Iterator[protocol.Reply]:
     held = [(client.context, client.seen) for client in state.clients]
     for index, client in enumerate(state.clients):
         if client.asked is not None:
-            request = RequestId(client_id(index), client.done + 1)
-            held.append((client.asked.put.context, state.history.shown[request]))
+            held.append((client.asked.put.context, state.history.shown[request_at_hand(index, client)]))
     for envelope in state.network.in_flight:
         message = envelope.message
         shown = shown_by(message.result) if isinstance(message, Forwarded) else None

@@ -59,6 +59,7 @@ from spec.world import (
     State,
     Task,
     client_id,
+    request_at_hand,
 )
 
 # Actions.
@@ -180,7 +181,7 @@ def node_actions(scenario: Scenario, state: State) -> Iterator[NodeAction]:
     """The actions in which a node takes a step."""
     for index, client in enumerate(state.clients):
         if client.waits_for is None and client.done < len(scenario.programs[index]):
-            request = RequestId(client_id(index), client.done + 1)
+            request = request_at_hand(index, client)
             operation = operation_of(scenario, client, scenario.programs[index][client.done], request)
             for contact in scenario.contacts if client.asked is None else (client.asked.node,):
                 if state.servers[contact].node.started:
@@ -390,6 +391,5 @@ def crash(state: State, name: NodeId) -> State:
     state = replace(state, servers=state.servers.set(name, dead), faults=replace(faults, crashes=faults.crashes - 1))
     for index, client in enumerate(state.clients):
         if client.waits_for == name:
-            request = RequestId(client_id(index), client.done + 1)
-            state = tell(state, request, Indefinite("the connection broke"))
+            state = tell(state, request_at_hand(index, client), Indefinite("the connection broke"))
     return state

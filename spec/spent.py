@@ -6,8 +6,9 @@ it: it writes nothing, leaves the request as it was, and causes nothing but mess
 such messages out of the network changes no store, no reply and no history; it only spares the explorer their orderings.
 
 That a message stays spent for ever rests on two facts. Rows only ever learn. And a request that is over is not opened
-again, unless a `Forward` of it is still on its way; then nothing that names the request counts as spent. Tests audit
-this on full small models: what is called spent in a state is spent in every later state in which it is still in flight.
+again, unless a `Forward` of it is still on its way, or its client may ask again; then nothing that names the request
+counts as spent. Tests audit this on full small models: what is called spent in a state is spent in every later state in
+which it is still in flight.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import Struct
 from spec.events import Deliver, Event
 from spec.messages import Answer, Forward, Forwarded, Repair, Written
 from spec.network import Envelope, Network
-from spec.world import Advance, Server, State, advance
+from spec.world import Advance, Server, State, advance, request_at_hand
 
 AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
 
@@ -51,6 +52,7 @@ def settle(before: State, after: State, driver: Driver) -> State:
     in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
     changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
     reopening = [m.request for e in in_flight if type(m := e.message) is Forward]
+    reopening += [request_at_hand(i, client) for i, client in enumerate(after.clients) if client.asked is not None]
     gone = set()
     for envelope in in_flight:
         message, target, source = envelope.message, envelope.target, envelope.source

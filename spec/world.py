@@ -154,6 +154,11 @@ def client_id(index: int) -> ClientId:
     return ClientId(f"client{index + 1}")
 
 
+def request_at_hand(index: int, client: Client) -> RequestId:
+    """The request that a client waits for, or is about to make."""
+    return RequestId(client_id(index), client.done + 1)
+
+
 # One step of one server.
 
 

@@ -21,9 +21,9 @@ COUNTS = {
     "forward-duplicate": (17_051, 101_712),
     "write-all-duplicate": (3_094, 12_085),
     "refuse": (9_328, 46_643),
-    "ask-again": (3_209, 17_275),
-    "ask-again-crash": (584, 2_305),
-    "refuse-again": (1_595, 6_321),
+    "ask-again": (4_273, 22_871),
+    "ask-again-crash": (901, 3_902),
+    "refuse-again": (3_077, 14_391),
     "show": (1_246, 5_089),
 }
 QUICK = tuple(COUNTS)

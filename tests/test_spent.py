@@ -32,7 +32,9 @@ ABC = tuple(Member(NodeId(name)) for name in "abc")
 PUT, GET = BlindPut(), Look()
 
 
-def scenario(*programs: tuple[Task, ...], config: Config | None = None, contacts: str = "a", **faults: int) -> Scenario:
+def scenario(
+    *programs: tuple[Task, ...], config: Config | None = None, contacts: str = "a", patience: int = 0, **faults: int
+) -> Scenario:
     return Scenario(
         config=small_config() if config is None else config,
         members=ABC,
@@ -40,6 +42,7 @@ def scenario(*programs: tuple[Task, ...], config: Config | None = None, contacts
         programs=programs,
         contacts=tuple(NodeId(name) for name in contacts),
         faults=Faults(**faults),
+        patience=patience,
     )
 
 
@@ -55,6 +58,9 @@ MODELS = {
     "two puts of two owners and a crash": scenario((PUT,), (PUT,), config=TWO, contacts="ab", crashes=1),
     "forwarding and a duplicate": scenario((PUT,), config=TWO, contacts=STRANGER, duplicates=1),
     "forwarding, a crash and a duplicate": scenario((PUT,), config=TWO, contacts=STRANGER, crashes=1, duplicates=1),
+    "a put that is asked again": scenario((PUT,), patience=1),
+    "a put that is asked again and a crash": scenario((PUT,), config=TWO, contacts="a", patience=1, crashes=1),
+    "a forwarded put that is asked again": scenario((PUT,), config=TWO, contacts=STRANGER, patience=1),
     "forwarding a put and a get": scenario((PUT, GET), config=TWO, contacts=STRANGER, duplicates=1),
 }
 
