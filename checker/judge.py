@@ -30,11 +30,11 @@ from checker.rerun import Rerun, cut, event_told
 from checker.story import show
 from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
 from spec.clock import NOTHING, Dot, covers
-from spec.cluster import Action, Arrive, Ask, Expire, Restart, ask, minting_request, promise, tell
-from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
+from spec.cluster import Action, Arrive, Ask, Expire, HandOver, Restart, Suspect, ask, minting_request, promise, tell
+from spec.events import Deliver, Event, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout, WriteRow, request_of
 from spec.history import NOBODY, Created, History, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forward, Put, Read, Repair, Result, Write, Written, shown_by
+from spec.messages import Forward, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
 from spec.siblings import Siblings, Version
@@ -54,6 +54,7 @@ DEPENDS: dict[str, frozenset[str]] = {
     "quorum-meaning-get": frozenset({TOLD}),
     "context-honesty": frozenset({CREATED, TOLD}),
     "placement": frozenset({DISK}),
+    "hint-conservation": frozenset({DISK}),
     "merge-is-join": frozenset({DISK}),
 }
 """After which changes a claim could have become false; a claim that is not named here, after every change."""
@@ -286,7 +287,7 @@ class Judge:
             return event.operation.key
         if isinstance(event, Deliver):
             message = event.message
-            if isinstance(message, Write | Read | Repair):
+            if isinstance(message, Write | Read | Repair | Handoff | Taken):
                 return message.key
             if isinstance(message, Forward):
                 return message.operation.key
@@ -351,3 +352,7 @@ def action_of(step: Step) -> Action:
             return Arrive(Envelope(event.source, node, event.message))
         case Timeout():
             return Expire(node, event.request)
+        case Suspicion():
+            return Suspect(node, event.about, event.suspected)
+        case HandOff():
+            return HandOver(node, event.target, event.keys[0])

@@ -38,7 +38,20 @@ READS: dict[str, Callable[[State], Hashable]] = {
     "quorum-meaning-get": lambda s: s.clients,
 }
 
-ACTION_KINDS = ("Ask", "Arrive", "Expire", "Drop", "Duplicate", "Crash", "CrashAfterCommit", "Restart", "Cut", "Heal")
+ACTION_KINDS = (
+    "Ask",
+    "Arrive",
+    "Expire",
+    "Suspect",
+    "HandOver",
+    "Drop",
+    "Duplicate",
+    "Crash",
+    "CrashAfterCommit",
+    "Restart",
+    "Cut",
+    "Heal",
+)
 
 
 def disks(state: State) -> Hashable:
@@ -134,6 +147,8 @@ class ClusterMachine:
             "Restart": faults.crashes,
             "Cut": faults.cuts,
             "Heal": faults.cuts,
+            "Suspect": faults.suspicions,
+            "HandOver": self.scenario.config.sloppy,
         }
         return [kind for kind in ACTION_KINDS if absent.get(kind, 1)]
 
@@ -195,7 +210,15 @@ PUT_CLAIMS = (
     "placement",
     "merge-is-join",
 )
-ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name != "refusal-is-final")  # nothing is refused
+ELSEWHERE = ("refusal-is-final", "hint-conservation")  # nothing is refused, and nothing owed, in most models
+ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name not in ELSEWHERE)
+HINT_CLAIMS = (
+    "no-lost-write",
+    "one-dot-per-request",
+    "quorum-meaning-put",
+    "placement",
+    "hint-conservation",
+)
 ONE_PUT_CLAIMS = (
     "no-lost-write",
     "one-dot-per-request",
@@ -215,9 +238,10 @@ def world(
     faults: Faults = Faults(),  # noqa: B008 - immutable
     limits: Limits = Limits(),  # noqa: B008 - immutable
     patience: int = 0,
+    suspicious: tuple[NodeId, ...] | None = None,
 ) -> Scenario:
     """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
-    config = Config(n=3, r=r, w=w, partitions=1, tokens=1, limits=limits)
+    config = Config(n=3, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None, limits=limits)
     members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
     everyone = tuple(member.name for member in members)
     return Scenario(
@@ -227,6 +251,7 @@ def world(
         programs=programs,
         contacts=contacts or everyone,
         faults=faults,
+        suspicious=suspicious or (),
         patience=patience,
     )
 
@@ -321,6 +346,23 @@ MODELS: dict[str, Model] = {
         about="a client is shown what its put left, and writes over it, while another writes blindly",
         scenario=world((V, S), (P,), contacts=(FIRST,)),
         claims=(*PUT_CLAIMS, "context-honesty"),
+    ),
+    "sloppy-put": Model(
+        about="four nodes, a put; its coordinator may come to suspect any other, once",
+        scenario=world((P,), nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=Faults(suspicions=1)),
+        claims=HINT_CLAIMS,
+    ),
+    "sloppy-put-crash": Model(
+        about="the same, and any one node crashes, at any moment, and comes back",
+        scenario=world((P,), nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=Faults(suspicions=1, crashes=1)),
+        claims=HINT_CLAIMS,
+    ),
+    "sloppy-puts": Model(
+        about="two puts, one of them through the node that owns nothing of the key; one suspicion",
+        scenario=world(
+            (P,), (P,), nodes=4, contacts=(FIRST, OFF), suspicious=(FIRST, OFF), faults=Faults(suspicions=1)
+        ),
+        claims=HINT_CLAIMS,
     ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",

@@ -17,8 +17,8 @@ from checker.logs import Invalid, Logs, NoLogs, read_logs
 from checker.replay import browse
 from checker.rerun import rerun
 from checker.tell import tell_message, tell_operation, tell_result, tell_value
-from spec.events import Deliver, Event, Invoke, Reply, Send, Start, Timeout, WriteRow, request_of
-from spec.messages import Forward, Read, Repair, Write
+from spec.events import Deliver, Event, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout, WriteRow, request_of
+from spec.messages import Forward, Handoff, Read, Repair, Taken, Write
 from spec.properties import show_set
 from spec.trace import Invoked, Returned, Step
 from spec.types import Key, RequestId
@@ -97,8 +97,10 @@ def concerned(logs: Logs, at: At, about: dict[RequestId, Key]) -> set[Key]:
     event = entry.event
     if isinstance(event, Start):
         return set(about.values())
-    if isinstance(event, Deliver) and isinstance(event.message, Write | Read | Repair):
+    if isinstance(event, Deliver) and isinstance(event.message, Write | Read | Repair | Handoff | Taken):
         return {event.message.key}
+    if isinstance(event, HandOff):
+        return set(event.keys)
     request = request_of(event)
     return {about[request]} if request in about else set()
 
@@ -140,3 +142,7 @@ def tell_event(event: Event) -> str:
             return f"receives from {event.source}: {tell_message(event.message)}{forwards}"
         case Timeout():
             return f"runs out of patience with {event.request}"
+        case Suspicion():
+            return f"takes {event.about} to be {'down' if event.suspected else 'up again'}"
+        case HandOff():
+            return f"hands {event.target} what it owes it of {len(event.keys)} keys"

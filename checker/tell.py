@@ -6,13 +6,28 @@ from collections import Counter
 from collections.abc import Iterator
 
 from spec.clock import show_clock
-from spec.cluster import Action, Arrive, Ask, Crash, CrashAfterCommit, Cut, Drop, Duplicate, Expire, Heal, Restart
+from spec.cluster import (
+    Action,
+    Arrive,
+    Ask,
+    Crash,
+    CrashAfterCommit,
+    Cut,
+    Drop,
+    Duplicate,
+    Expire,
+    HandOver,
+    Heal,
+    Restart,
+    Suspect,
+)
 from spec.messages import (
     Answer,
     Forward,
     Forwarded,
     Found,
     Get,
+    Handoff,
     Message,
     Operation,
     Put,
@@ -20,6 +35,7 @@ from spec.messages import (
     Repair,
     Result,
     Stored,
+    Taken,
     Write,
     Written,
 )
@@ -39,6 +55,10 @@ def tell_action(action: Action) -> str:
             return f"{envelope.target} receives from {envelope.source}: {tell_message(envelope.message)}"
         case Expire():
             return f"{action.node} runs out of patience with {action.request}"
+        case Suspect():
+            return f"{action.node} takes {action.about} to be {'down' if action.suspected else 'up again'}"
+        case HandOver():
+            return f"{action.node} hands {action.target} what it owes it"
         case Drop():
             return f"the network loses {tell_route(action.envelope)}"
         case Duplicate():
@@ -88,7 +108,8 @@ def tell_message(message: Message) -> str:
     """What a message says."""
     match message:
         case Write():
-            return f"write {show_set(message.siblings)} for {message.request}"
+            behalf = "" if message.owner is None else f", in place of {message.owner}"
+            return f"write {show_set(message.siblings)} for {message.request}{behalf}"
         case Written():
             return f"written, for {message.request}"
         case Read():
@@ -97,6 +118,10 @@ def tell_message(message: Message) -> str:
             return f"I hold {show_set(message.siblings)}, for {message.request}"
         case Repair():
             return f"repair with {show_set(message.siblings)}"
+        case Handoff():
+            return f"you are owed {show_set(message.siblings)}"
+        case Taken():
+            return f"I hold all up to {show_clock(message.context)} of what you owed me"
         case Forward():
             return f"coordinate {message.request}: {tell_operation(message.operation)}"
         case Forwarded():
@@ -125,7 +150,10 @@ def tell_server(name: str, before: Server, after: Server) -> Iterator[str]:
     """What changed on one server."""
     for _, row in after.disk.table.items():
         if row not in [r for _, r in before.disk.table.items()]:
-            yield f"{name} durably holds {show_set(row.siblings)}"
+            owed = f", owed to {', '.join(row.owed)}" if row.owed else ""
+            yield f"{name} durably holds {show_set(row.siblings)}{owed}"
+    if len(after.disk.table) < len(before.disk.table):
+        yield f"{name} lets the row go"
     if before.node.started and not after.node.started:
         yield f"{name} is down; its requests in flight are lost"
     for request_id, request in after.requests.items():

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
-from spec.cluster import Action, Arrive, Ask, Crash, CrashAfterCommit, Expire, event_of
+from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, event_of
+from spec.coordinate import whom_to_ask
 from spec.events import Deliver, Event, Invoke, Reply, request_of
 from spec.history import History, known_by
 from spec.maps import Counts, FMap, FSet, SetMap
@@ -29,25 +30,28 @@ from spec.messages import (
     Forwarded,
     Found,
     Get,
+    Handoff,
     Operation,
     Put,
     Read,
     Repair,
     Stored,
+    Taken,
     Write,
     Written,
     shown_by,
 )
 from spec.network import Envelope, Network
-from spec.protocol import Acknowledgement, Pushed, Reading, Sent, Told
+from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Told
 from spec.repair import fold_answers
 from spec.ring import owners_of
-from spec.siblings import Version, merge
+from spec.rows import NO_ROW, Row
+from spec.siblings import Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.types import Key, NodeId, RequestId
 from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
 
-InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told
+InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | protocol.Taken
 Move: TypeAlias = tuple[str, tuple[object, ...]]
 """The name of a protocol action, and its parameters but the state."""
 
@@ -58,20 +62,21 @@ Move: TypeAlias = tuple[str, tuple[object, ...]]
 def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     """The protocol state that a cluster state stands for, seen from one key: the scenario's, or one nobody asks for."""
     node = state.servers.entries[0][1].node
-    owners = FSet.of(owners_of(node.ring, key, node.config.n))
-    rows = {name: state.servers[name].disk.row(key) for name in owners}
-    disks = {name: state.servers[name].disk.about for name in owners}
+    rows = {name: server.disk.row(key) for name, server in state.servers.items()}
+    disks = {name: server.disk.about for name, server in state.servers.items()}
     seen = state if key == scenario.key else unconcerned(state)
     gets = {Reading(name, get.request): get for name, get in in_flight(seen) if isinstance(get, GetInFlight)}
     created = FSet.of(c.version for c in seen.history.created)
     messages = tuple(messages_of(seen))
     return protocol.State(
         config=node.config,
-        nodes=owners,
+        nodes=state.servers.keys(),
+        owners=FSet.of(owners_of(node.ring, key, node.config.n)),
         disks=FMap.of({name: disk for name, disk in disks.items() if disk is not None}),
         birth=Counts.of({name: row.birth for name, row in rows.items()}),
         counter=Counts.of({name: row.counter for name, row in rows.items()}),
         store=SetMap.of({name: row.siblings for name, row in rows.items()}),
+        owed=SetMap.of({name: row.owed for name, row in rows.items()}),
         counted=FSet.of(counted(seen)),
         heard=SetMap.of({reading: get.answers.keys() for reading, get in gets.items()}),
         gathered=SetMap.of({reading: fold_answers(get.answers) for reading, get in gets.items()}),
@@ -79,6 +84,8 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         pushed=FSet.of(m for m in messages if isinstance(m, Pushed)),
         acks=FSet.of(m for m in messages if isinstance(m, Acknowledgement)),
         told=FSet.of(m for m in messages if isinstance(m, Told)),
+        handed=FSet.of(m for m in messages if isinstance(m, Handed)),
+        taken=FSet.of(m for m in messages if isinstance(m, protocol.Taken)),
         replies=FSet.of(replies(seen)),
         created=created,
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
@@ -127,8 +134,8 @@ def counted(state: State) -> Iterator[Acknowledgement]:
     """What the coordinators of puts have counted."""
     for name, request in in_flight(state):
         if isinstance(request, PutInFlight):
-            for owner in request.acknowledged:
-                yield Acknowledgement(name, owner, version_of(state.history, request.dot))
+            for holder in request.acknowledged:
+                yield Acknowledgement(name, request.holders[holder], version_of(state.history, request.dot))
 
 
 def messages_of(state: State) -> Iterator[InTransit]:
@@ -144,13 +151,18 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
     source, target, message = envelope.source, envelope.target, envelope.message
     match message:
         case Write():
-            return Sent(source, target, version_for(history, message.request, source), message.siblings)
+            about = version_for(history, message.request, source)
+            return Sent(source, target, message.owner or target, about, message.siblings)
         case Written():
-            return Acknowledgement(target, source, version_for(history, message.request, target))
+            return Acknowledgement(target, message.owner or source, version_for(history, message.request, target))
         case Answer():
             return Told(Reading(target, message.request), source, message.siblings)
         case Repair():
             return Pushed(target, message.siblings)
+        case Handoff():
+            return Handed(source, target, message.siblings)
+        case Taken():
+            return protocol.Taken(target, source, message.context)
         case Read() | Forward() | Forwarded():
             return None
 
@@ -178,11 +190,9 @@ def replies(state: State) -> Iterator[protocol.Reply]:
 
 def witness(scenario: Scenario, before: State, action: Action, after: State, key: Key) -> list[Move]:
     """The protocol actions of a cluster step, but for what is lost by it."""
-    node = before.servers.entries[0][1].node
-    owners = owners_of(node.ring, key, node.config.n)
     during = action.during if isinstance(action, CrashAfterCommit) else action
     moves: list[Move] = []
-    if isinstance(during, Ask | Arrive | Expire) and event_of(during)[0] in owners:
+    if isinstance(during, NodeAction):
         name, event = event_of(during)
         taken = advance(before.servers[name], event)
         if key != scenario.key:
@@ -190,12 +200,12 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
         else:
             places = action.released if isinstance(action, CrashAfterCommit) else range(len(taken.leaving))
             told = tuple(taken.leaving[i] for i in places)
-            moves += StepTaken(before, after, name, event, taken, told).moves()
+            moves += StepTaken(key, before, after, name, event, taken, told).moves()
     if isinstance(action, CrashAfterCommit):
         moves.append(("crash", (event_of(action.during)[0],)))
     elif isinstance(action, Crash):
         moves.append(("crash", (action.node,)))
-    return [move for move in moves if move[0] != "crash" or move[1][0] in owners]
+    return moves
 
 
 def births(server: Server) -> int:
@@ -204,8 +214,9 @@ def births(server: Server) -> int:
 
 
 class StepTaken(Struct, frozen=True):
-    """One step of one owner of the key, as the protocol sees it."""
+    """One step of one node, as the protocol of one key sees it."""
 
+    key: Key
     before: State
     after: State
     name: NodeId
@@ -220,18 +231,44 @@ class StepTaken(Struct, frozen=True):
         was = None if about is None else self.before.servers[self.name].requests.get(about)
         now = None if about is None else self.taken.server.requests.get(about)
         begun = self.begun()
+        yield from self.hints()
         if isinstance(self.event, Deliver):
             yield from self.arrival(self.event, was)
         if begun is not None:
             yield from self.beginning(*begun)
-        if about is not None and not isinstance(was, ForwardInFlight):
-            for said in self.told:
+        for said in self.told:
+            if isinstance(said, Envelope) and isinstance(said.message, Handoff):
+                yield "hand", (self.name, said.target)
+            elif about is not None and not isinstance(was, ForwardInFlight):
                 yield from self.saying(about, said)
         if now is None and (isinstance(was, PutInFlight) or (begun is not None and isinstance(begun[1], Put))):
             assert about is not None, "a put has a request"
             yield "finish", (self.name, version_for(self.after.history, about, self.name))
         if now is None and isinstance(was, GetInFlight):
             yield "forget", (Reading(self.name, was.request),)
+
+    def rows(self) -> tuple[Row, Row]:
+        """The node's row of the key, before and after."""
+        return self.before.servers[self.name].disk.row(self.key), self.taken.server.disk.row(self.key)
+
+    def hints(self) -> Iterator[Move]:
+        """What it comes to owe."""
+        before, after = self.rows()
+        for owner in after.owed - before.owed:
+            yield "hint", (self.name, owner)
+
+    def stands_for(self) -> NodeId:
+        """The owner for whom the node coordinates what it was just asked."""
+        origin = self.event.source if isinstance(self.event, Deliver) else None
+        return whom_to_ask(self.before.servers[self.name].node, self.key, origin)[self.name]
+
+    def releasing(self, taken: protocol.Taken) -> Iterator[Move]:
+        """What is owed no more, and what is not held any more therefore."""
+        before, after = self.rows()
+        if after.owed != before.owed:
+            yield "release", (taken,)
+        if after != before and after == NO_ROW:
+            yield "drop", (self.name,)
 
     def begun(self) -> tuple[RequestId, Operation] | None:
         """The operation that this step began to coordinate."""
@@ -252,10 +289,10 @@ class StepTaken(Struct, frozen=True):
             yield "answer", (reading, self.name)
             yield "collect", (Told(reading, self.name, siblings),)
         elif history.created == self.before.history.created:
-            yield "again", (self.name, version_for(history, request, self.name))
+            yield "again", (self.name, version_for(history, request, self.name), self.stands_for())
         else:
             reply = protocol.Reply(operation.context, versions_of(history, history.shown[request]))
-            yield "put", (self.name, reply, operation.value)
+            yield "put", (self.name, reply, operation.value, self.stands_for())
 
     def arrival(self, event: Deliver, was: Request | None) -> Iterator[Move]:
         """What a message does to the node that it reaches."""
@@ -273,6 +310,10 @@ class StepTaken(Struct, frozen=True):
                 yield from self.own_repair(was, transit)
             case Pushed():
                 yield "mend", (transit,)
+            case Handed():
+                yield "take", (transit, context_of(transit.versions))
+            case protocol.Taken():
+                yield from self.releasing(transit)
         if isinstance(message, Read):
             yield "answer", (Reading(event.source, message.request), self.name)
 
@@ -287,7 +328,8 @@ class StepTaken(Struct, frozen=True):
         """What it means to the protocol that a node says something."""
         message = said.message if isinstance(said, Envelope) else said
         if isinstance(message, Write) and isinstance(said, Envelope):
-            yield "send", (self.name, version_for(self.after.history, about, self.name), said.target)
+            about_version = version_for(self.after.history, about, self.name)
+            yield "send", (self.name, about_version, said.target, message.owner or said.target)
         elif isinstance(message, Repair) and isinstance(said, Envelope):
             yield "push", (Reading(self.name, about), said.target)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
@@ -305,5 +347,7 @@ def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:
         *(("lose_pushed", (pushed,)) for pushed in reached.pushed - meant.pushed),
         *(("lose_ack", (ack,)) for ack in reached.acks - meant.acks),
         *(("lose_told", (told,)) for told in reached.told - meant.told),
+        *(("lose_handed", (handed,)) for handed in reached.handed - meant.handed),
+        *(("lose_taken", (taken,)) for taken in reached.taken - meant.taken),
         *(("lose_reply", (reply,)) for reply in reached.replies - meant.replies),
     ]

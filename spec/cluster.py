@@ -25,19 +25,21 @@ from msgspec.structs import replace
 
 from spec import network as net
 from spec.clock import NOTHING, Dot
-from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
+from spec.events import Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
 from spec.history import NOBODY, History, known_by, record
 from spec.maps import FMap, FSet
 from spec.messages import (
     Forward,
     Forwarded,
     Get,
+    Handoff,
     Indefinite,
     Operation,
     Put,
     Refused,
     Result,
     Stored,
+    Taken,
     as_asked_again,
     shown_by,
 )
@@ -45,7 +47,7 @@ from spec.network import Envelope, Network
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
-from spec.types import NodeId, RequestId, Value
+from spec.types import Key, NodeId, RequestId, Value
 from spec.world import (
     Asked,
     BlindPut,
@@ -88,6 +90,22 @@ class Expire(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     request: RequestId
 
 
+class Suspect(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node comes to take another to be down, rightly or wrongly, or to be up again."""
+
+    node: NodeId
+    about: NodeId
+    suspected: bool
+
+
+class HandOver(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node hands another what it owes it."""
+
+    node: NodeId
+    target: NodeId
+    key: Key
+
+
 class Drop(Struct, frozen=True, cache_hash=True, tag=True):
     """The network loses a message."""
 
@@ -109,7 +127,7 @@ class Crash(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 class CrashAfterCommit(Struct, frozen=True, cache_hash=True, tag=True):
     """A node dies in the middle of a step: its writes are durable, of its effects only some left."""
 
-    during: Ask | Arrive | Expire
+    during: Awaited
     released: tuple[int, ...]
     """Which of its effects left, by their place."""
 
@@ -130,7 +148,11 @@ class Heal(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The network is whole again."""
 
 
-NodeAction: TypeAlias = Ask | Arrive | Expire
+Awaited: TypeAlias = Ask | Arrive | Expire
+"""What a node takes a step for because somebody waits, or time has passed."""
+
+NodeAction: TypeAlias = Awaited | Suspect | HandOver
+"""What a node takes a step for."""
 Action: TypeAlias = NodeAction | Drop | Duplicate | Crash | CrashAfterCommit | Restart | Cut | Heal
 
 
@@ -165,6 +187,8 @@ def actions(scenario: Scenario, state: State) -> Iterator[Action]:
             yield Drop(envelope)
         if faults.duplicates:
             yield Duplicate(envelope)
+    yield from suspicions(scenario, state)
+    yield from handoffs(scenario, state)
     for name, server in state.servers.items():
         if not server.node.started:
             yield Restart(name)
@@ -177,8 +201,28 @@ def actions(scenario: Scenario, state: State) -> Iterator[Action]:
             yield Cut(side)
 
 
-def node_actions(scenario: Scenario, state: State) -> Iterator[NodeAction]:
-    """The actions in which a node takes a step."""
+def suspicions(scenario: Scenario, state: State) -> Iterator[Suspect]:
+    """Every change of mind of a node about another."""
+    for name in scenario.suspicious:
+        server = state.servers[name]
+        for about in state.servers:
+            suspected = about in server.node.suspected
+            if server.node.started and about != name and (suspected or state.faults.suspicions):
+                yield Suspect(name, about, not suspected)
+
+
+def handoffs(scenario: Scenario, state: State) -> Iterator[HandOver]:
+    """Every hint that may be handed over; not again while it is under way, or the answer is."""
+    under_way = {(e.source, e.target) for e in state.network.in_flight if isinstance(e.message, Handoff)}
+    under_way |= {(e.target, e.source) for e in state.network.in_flight if isinstance(e.message, Taken)}
+    for name, server in state.servers.items():
+        for target in server.disk.row(scenario.key).owed - server.node.suspected:
+            if server.node.started and (name, target) not in under_way:
+                yield HandOver(name, target, scenario.key)
+
+
+def node_actions(scenario: Scenario, state: State) -> Iterator[Awaited]:
+    """The actions in which a node takes a step because somebody waits, or time has passed."""
     for index, client in enumerate(state.clients):
         if client.waits_for is None and client.done < len(scenario.programs[index]):
             request = request_at_hand(index, client)
@@ -259,7 +303,10 @@ def perform(state: State, action: Action, driver: Driver) -> State:
     """The state after an action, spent messages included."""
     faults, network = state.faults, state.network
     match action:
-        case Ask() | Arrive() | Expire():
+        case Suspect(suspected=True):
+            fewer = replace(faults, suspicions=faults.suspicions - 1)
+            return replace(take_step(state, action, driver, released=None), faults=fewer)
+        case Ask() | Arrive() | Expire() | Suspect() | HandOver():
             return take_step(state, action, driver, released=None)
         case CrashAfterCommit():
             stepped = take_step(state, action.during, driver, action.released)
@@ -311,6 +358,10 @@ def event_of(action: NodeAction) -> tuple[NodeId, Event]:
             return action.envelope.target, Deliver(action.envelope.source, action.envelope.message)
         case Expire():
             return action.node, Timeout(action.request)
+        case Suspect():
+            return action.node, Suspicion(action.about, action.suspected)
+        case HandOver():
+            return action.node, HandOff(action.target, (action.key,))
 
 
 def ask(state: State, action: Ask) -> State:

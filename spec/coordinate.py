@@ -19,10 +19,12 @@ asked again: that says nothing of the first time. A get that times out has simpl
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import Actor, Clock, Dot, covers
 from spec.events import CancelTimer, Effect, Reply, Send, SetTimer, StorageWrite, WriteDisk, WriteRow
+from spec.handoff import owe, owing
 from spec.maps import FMap, FSet
 from spec.messages import (
     Answer,
@@ -40,24 +42,15 @@ from spec.messages import (
     Result,
     Stored,
     Write,
+    Written,
 )
+from spec.placement import first_holder, holders_of, with_coordinator
 from spec.quorum import is_read_quorum, is_write_quorum
-from spec.repair import fold_answers, repair_stale
-from spec.ring import owners_of
-from spec.rows import NO_ROW, Disk, Minted, Row
+from spec.repair import NOBODY, fold_answers, repair_stale
+from spec.rows import Disk, Minted, Row
 from spec.siblings import Siblings, Version, add, context_of, is_context
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
 from spec.types import Config, Key, Limits, NodeId, RequestId
-
-
-def others(node: Node, key: Key) -> tuple[NodeId, ...]:
-    """The owners of a key but this node."""
-    return tuple(owner for owner in owners_of(node.ring, key, node.config.n) if owner != node.name)
-
-
-def is_owner(node: Node, name: NodeId, key: Key) -> bool:
-    """Whether the named node is in the preference list of the key."""
-    return name in owners_of(node.ring, key, node.config.n)
 
 
 def answer(origin: NodeId | None, request: RequestId, result: Result) -> Effect:
@@ -96,6 +89,12 @@ def size_problem(operation: Operation, limits: Limits) -> str:
     return ""
 
 
+def whom_to_ask(node: Node, key: Key, origin: NodeId | None) -> FMap[NodeId, NodeId]:
+    """The holders of a key, as the node sees them; itself among them, unless it is strict, if another node asks it."""
+    holders = holders_of(node, key)
+    return with_coordinator(holders, node.name) if origin is not None and node.config.sloppy else holders
+
+
 def accept(node: Node, storage: Storage, request: RequestId, operation: Operation, origin: NodeId | None) -> Outcome:
     """Take on a new request: refuse it, coordinate it, or forward it."""
     problem = size_problem(operation, node.config.limits)
@@ -104,10 +103,11 @@ def accept(node: Node, storage: Storage, request: RequestId, operation: Operatio
     if node.in_flight >= node.config.limits.requests_in_flight:
         busy = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
         return refuse(node, origin, request, operation, Overloaded(busy))
-    if is_owner(node, node.name, operation.key):
+    holders = whom_to_ask(node, operation.key, origin)
+    if node.name in holders:
         if isinstance(operation, Put):
-            return start_put(node, storage, request, operation, origin)
-        return start_get(node, storage, request, operation, origin)
+            return start_put(node, storage, request, operation, origin, holders)
+        return start_get(node, storage, request, operation, origin, holders)
     if origin is not None:
         problem = f"node {node.name} does not own the key, nor should {origin} think so"
         return refuse(node, origin, request, operation, Refused(problem))
@@ -123,8 +123,8 @@ def timeout_ms(node: Node, operation: Operation) -> int:
 
 
 def forward(node: Node, request: RequestId, operation: Operation) -> Outcome:
-    """Let the first owner coordinate, and wait for its result."""
-    coordinator = owners_of(node.ring, operation.key, node.config.n)[0]
+    """Let the first holder coordinate, and wait for its result."""
+    coordinator = first_holder(node, operation.key)
     return Outcome(
         node,
         ForwardInFlight(request, is_put=isinstance(operation, Put)),
@@ -166,9 +166,9 @@ def dot_minted_for(actor: Actor, row: Row, request: RequestId) -> Dot | None:
     return next((Dot(actor, m.counter) for m in row.minted if m.request == request), None)
 
 
-def may_have_forgotten(row: Row) -> bool:
-    """Whether the row minted for requests that it does not remember."""
-    return row.counter > len(row.minted)
+def may_have_forgotten(row: Row, owner: bool) -> bool:
+    """Whether a node minted for requests that it does not remember: in this row, or in one that it has handed over."""
+    return row.counter > len(row.minted) or (row.birth == 0 and not owner)
 
 
 def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row:
@@ -179,12 +179,13 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
         birth=version.dot.actor.birth,
         counter=counter,
         minted=(*row.minted, Minted(request, counter))[-remembered:],
+        owed=row.owed,
     )
 
 
-def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits) -> str:
+def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, owner: bool) -> str:
     """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
-    if put.again and may_have_forgotten(row):
+    if put.again and may_have_forgotten(row, owner):
         return "it may be among the puts that are no longer remembered"
     if not may_mint(put.context, dot):
         return f"the context covers {dot}, a write that has not happened"
@@ -193,62 +194,111 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits) -> st
     return ""
 
 
-def start_put(node: Node, storage: Storage, request: RequestId, put: Put, origin: NodeId | None) -> Outcome:
+def start_put(
+    node: Node,
+    storage: Storage,
+    request: RequestId,
+    put: Put,
+    origin: NodeId | None,
+    holders: FMap[NodeId, NodeId],
+) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
     disk, row = storage.disk(), storage.row(put.key)
     assert disk is not None, "a node that has started has a disk"
-    actor = minting_actor(node.name, disk, row.birth)
+    actor, stands_for = minting_actor(node.name, disk, row.birth), holders[node.name]
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
+    kept = row
     if dot is None:
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
-        problem = put_problem(put, dot, row, minted, limits)
+        problem = put_problem(put, dot, row, minted, limits, owner=stands_for == node.name)
         if problem:
             return refuse(node, origin, request, put, Refused(problem))
-        writes = (WriteRow(put.key, minted),)
         if row.birth == 0:
-            writes = (WriteDisk(replace(disk, births=actor.birth)), *writes)
-        row = minted
-    started = PutInFlight(request, put.key, origin, dot, put.show, acknowledged=FSet())
-    sends = tuple(Send(owner, Write(request, put.key, row.siblings)) for owner in others(node, put.key))
+            writes = (WriteDisk(replace(disk, births=actor.birth)),)
+        kept = minted
+    if stands_for != node.name:
+        kept = owing(kept, FSet.of([stands_for]))
+    started = PutInFlight(request, put.key, origin, dot, put.show, holders, acknowledged=FSet())
+    sends = tuple(
+        Send(holder, Write(request, put.key, kept.siblings, None if holder == owner else owner))
+        for holder, owner in holders.items()
+        if holder != node.name
+    )
     timer = SetTimer(request, node.config.put_timeout_ms)
-    own = acknowledge(node, started, node.name, row)
-    return replace(own, writes=writes, effects=(*sends, timer, *own.effects))
+    counted = acknowledge(node, started, node.name, kept)
+    kept = counted.row
+    if kept != row:
+        writes = (*writes, WriteRow(put.key, kept))
+    return Outcome(node, counted.request, writes, (*sends, timer, *counted.effects))
 
 
-def acknowledge(node: Node, request: PutInFlight, owner: NodeId, row: Row) -> Outcome:
-    """One more owner holds the put durably; at W the client is told (of this row), and the request is over."""
-    acknowledged = request.acknowledged | FSet.of([owner])
-    if not is_write_quorum(acknowledged, node.config):
-        return Outcome(node, replace(request, acknowledged=acknowledged))
-    stored = Stored(request.dot, found(row.siblings) if request.show else None)
-    reply = answer(request.origin, request.request, stored)
-    return Outcome(node, None, effects=(reply, CancelTimer(request.request)))
+class Counted(Struct, frozen=True):
+    """What an acknowledgement makes of a put."""
+
+    request: PutInFlight | None
+    row: Row
+    effects: tuple[Effect, ...] = ()
 
 
-def written(node: Node, storage: Storage, request: Request | None, source: NodeId) -> Outcome:
-    """An acknowledgement arrived; only owners count, and only for a put that still waits."""
-    if not isinstance(request, PutInFlight) or not is_owner(node, source, request.key):
+def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> Counted:
+    """One more holder has it durably. At W the client is told (of this row); then it is seen whom it is owed to.
+
+    Who has not acknowledged by then is waited for, unless placement is strict: then there are no hints. Where too many
+    are waited for already it is owed to them at once.
+    """
+    counted = replace(request, acknowledged=request.acknowledged | FSet.of([holder]))
+    effects: tuple[Effect, ...] = ()
+    if not counted.answered:
+        if not is_write_quorum(counted.acknowledged, node.config):
+            return Counted(counted, row)
+        stored = Stored(request.dot, found(row.siblings) if request.show else None)
+        effects = (answer(request.origin, request.request, stored),)
+        counted = replace(counted, answered=True)
+    owed = missing(counted) if node.config.sloppy else NOBODY
+    if owed and node.lingering < node.config.limits.lingering_requests:
+        return Counted(counted, row, effects)
+    return Counted(None, owing(row, owed), (*effects, CancelTimer(request.request)))
+
+
+def missing(request: PutInFlight) -> FSet[NodeId]:
+    """The owners for whom nobody has acknowledged a put."""
+    return FSet.of(owner for holder, owner in request.holders.items() if holder not in request.acknowledged)
+
+
+def written(node: Node, storage: Storage, request: Request | None, source: NodeId, message: Written) -> Outcome:
+    """An acknowledgement arrived; only who was asked counts, for the owner that it was asked to stand for."""
+    if not isinstance(request, PutInFlight) or request.holders.get(source) != (message.owner or source):
         return Outcome(node, request)
-    return acknowledge(node, request, source, storage.row(request.key) if request.show else NO_ROW)
+    row = storage.row(request.key)
+    counted = acknowledge(node, request, source, row)
+    writes = () if counted.row == row or not row.siblings else (WriteRow(request.key, counted.row),)
+    return Outcome(node, counted.request, writes, counted.effects)
 
 
 # Get.
 
 
-def start_get(node: Node, storage: Storage, request: RequestId, get: Get, origin: NodeId | None) -> Outcome:
-    """Coordinate a get: ask the other owners, and count what this node holds as the first answer."""
-    started = GetInFlight(request, get.key, origin, answers=FMap(), answered=False)
-    sends = tuple(Send(owner, Read(request, get.key)) for owner in others(node, get.key))
+def start_get(
+    node: Node,
+    storage: Storage,
+    request: RequestId,
+    get: Get,
+    origin: NodeId | None,
+    holders: FMap[NodeId, NodeId],
+) -> Outcome:
+    """Coordinate a get: ask the other holders, and count what this node holds as the first answer."""
+    started = GetInFlight(request, get.key, origin, holders.keys(), answers=FMap(), answered=False)
+    sends = tuple(Send(holder, Read(request, get.key)) for holder in holders if holder != node.name)
     timer = SetTimer(request, node.config.get_timeout_ms)
     own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
     return replace(own, effects=(*sends, timer, *own.effects))
 
 
-def collect(node: Node, storage: Storage, request: GetInFlight, owner: NodeId, message: Answer) -> Outcome:
-    """One more owner has answered: answer the client at R, and from then on repair whatever is stale."""
-    heard = replace(request, answers=request.answers.set(owner, message.siblings))
+def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, message: Answer) -> Outcome:
+    """One more holder has answered: answer the client at R, and from then on repair whatever is stale."""
+    heard = replace(request, answers=request.answers.set(holder, message.siblings))
     if not is_read_quorum(heard.answers.keys(), node.config):
         return Outcome(node, heard)
     merged = fold_answers(heard.answers)
@@ -256,14 +306,14 @@ def collect(node: Node, storage: Storage, request: GetInFlight, owner: NodeId, m
     if not request.answered:
         effects = (answer(request.origin, request.request, found(merged)),)
     repaired, writes, repairs = repair_stale(node, storage, replace(heard, answered=True), merged)
-    if len(repaired.answers) < node.config.n:
+    if len(repaired.answers) < len(request.asked) and node.lingering < node.config.limits.lingering_requests:
         return Outcome(node, repaired, writes, (*effects, *repairs))
     return Outcome(node, None, writes, (*effects, *repairs, CancelTimer(request.request)))
 
 
 def answered(node: Node, storage: Storage, request: Request | None, source: NodeId, message: Answer) -> Outcome:
-    """An owner's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
-    if not isinstance(request, GetInFlight) or not is_owner(node, source, request.key) or source in request.answers:
+    """A holder's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
+    if not isinstance(request, GetInFlight) or source not in request.asked or source in request.answers:
         return Outcome(node, request)
     return collect(node, storage, request, source, message)
 
@@ -271,12 +321,17 @@ def answered(node: Node, storage: Storage, request: Request | None, source: Node
 # Time.
 
 
-def time_out(node: Node, request: Request | None) -> Outcome:
-    """A request has taken too long: say what is known of it and let it go."""
-    if request is None or not awaits_result(request):
+def time_out(node: Node, request: Request | None, storage: Storage) -> Outcome:
+    """A request has taken too long: say what is known of it and let it go. A put is owed to whoever is late."""
+    if request is None:
         return Outcome(node, None)
+    writes: tuple[StorageWrite, ...] = ()
+    if isinstance(request, PutInFlight) and node.config.sloppy:
+        writes = owe(storage, request.key, missing(request))
+    if not awaits_result(request):
+        return Outcome(node, None, writes)
     origin = None if isinstance(request, ForwardInFlight) else request.origin
-    return Outcome(node, None, effects=(answer(origin, request.request, overdue(request, node.config)),))
+    return Outcome(node, None, writes, (answer(origin, request.request, overdue(request, node.config)),))
 
 
 def overdue(request: Request, config: Config) -> Result:

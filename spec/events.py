@@ -70,7 +70,21 @@ class Timeout(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     request: RequestId
 
 
-Event: TypeAlias = Start | Invoke | Deliver | Timeout
+class Suspicion(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """From now on this node takes another to be down, or to be up again; it may be wrong."""
+
+    about: NodeId
+    suspected: bool
+
+
+class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """It is time to hand another node what it is owed of these keys."""
+
+    target: NodeId
+    keys: tuple[Key, ...]
+
+
+Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff
 
 
 # Effects.
@@ -111,4 +125,4 @@ def request_of(event: Event) -> RequestId | None:
     if isinstance(event, Deliver):
         message = event.message
         return message.request if isinstance(message, (Written, Answer, Forward, Forwarded)) else None
-    return None if isinstance(event, Start) else event.request
+    return event.request if isinstance(event, Invoke | Timeout) else None

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from spec.clock import Clock, Dot
 from spec.siblings import Siblings
-from spec.types import Key, RequestId, Value
+from spec.types import Key, NodeId, RequestId, Value
 
 
 class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -92,17 +92,21 @@ def shown_by(result: Result) -> Found | None:
 
 
 class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """Coordinator to owner: merge this whole set, durably, and acknowledge."""
+    """Coordinator to holder: merge this whole set, durably, and acknowledge."""
 
     request: RequestId
     key: Key
     siblings: Siblings
+    owner: NodeId | None = None
+    """The owner that the holder stands in for, and owes it to; None if it is one itself."""
 
 
 class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """Owner to coordinator: the set sent for this request is durably merged here."""
+    """Holder to coordinator: the set sent for this request is durably merged here."""
 
     request: RequestId
+    owner: NodeId | None = None
+    """The owner that the holder stands in for, as in the `Write`."""
 
 
 class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -126,6 +130,21 @@ class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     siblings: Siblings
 
 
+class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Fallback to owner: this is owed to you, merge it, durably, and acknowledge."""
+
+    key: Key
+    siblings: Siblings
+
+
+class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Owner to fallback: I hold what you handed over, durably."""
+
+    key: Key
+    context: Clock
+    """Of the set that was handed over."""
+
+
 class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A node that does not own the key to one that does: coordinate this; never forwarded again."""
 
@@ -140,4 +159,4 @@ class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     result: Result
 
 
-Message: TypeAlias = Write | Written | Read | Answer | Repair | Forward | Forwarded
+Message: TypeAlias = Write | Written | Read | Answer | Repair | Handoff | Taken | Forward | Forwarded

@@ -12,11 +12,13 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from spec.coordinate import accept, answered, forwarded, time_out, written
-from spec.events import Deliver, Event, Invoke, Start, Timeout, WriteDisk, request_of
-from spec.messages import Answer, Forward, Forwarded, Read, Repair, Write, Written
+from spec.events import Deliver, Event, HandOff, Invoke, Start, Suspicion, Timeout, WriteDisk, request_of
+from spec.handoff import hand_off, release, take_over
+from spec.maps import FSet
+from spec.messages import Answer, Forward, Forwarded, Handoff, Read, Repair, Taken, Write, Written
 from spec.repair import read, repaired, replicate
 from spec.rows import Disk
-from spec.state import Node, Outcome, Request, Storage
+from spec.state import Node, Outcome, Request, Storage, awaits_result
 
 
 def step(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:
@@ -24,10 +26,17 @@ def step(node: Node, request: Request | None, storage: Storage, event: Event) ->
     assert node.started != isinstance(event, Start), "a run of a node has one start, and it comes first"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
-    opened = (outcome.request is not None) - (request is not None)
-    if opened == 0:
+    opened, lingers = change(request, outcome.request, True), change(request, outcome.request, False)
+    if opened == 0 and lingers == 0:
         return outcome
-    return replace(outcome, node=replace(outcome.node, in_flight=node.in_flight + opened))
+    in_flight, lingering = node.in_flight + opened, node.lingering + lingers
+    return replace(outcome, node=replace(outcome.node, in_flight=in_flight, lingering=lingering))
+
+
+def change(before: Request | None, after: Request | None, awaited: bool) -> int:
+    """By how much a step changes the number of requests that somebody awaits the result of, or of the others."""
+    was, now = (request is not None and awaits_result(request) == awaited for request in (before, after))
+    return now - was
 
 
 def handle(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:
@@ -42,7 +51,11 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
         case Deliver():
             return receive(node, request, storage, event)
         case Timeout():
-            return time_out(node, request)
+            return time_out(node, request, storage)
+        case Suspicion():
+            return suspect(node, event)
+        case HandOff():
+            return hand_off(node, storage, event)
         case _:
             assert_never(event)
 
@@ -54,13 +67,17 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
         case Write():
             return replicate(node, request, storage, source, message)
         case Written():
-            return written(node, storage, request, source)
+            return written(node, storage, request, source, message)
         case Read():
             return read(node, request, storage, source, message)
         case Answer():
             return answered(node, storage, request, source, message)
         case Repair():
             return repaired(node, request, storage, message)
+        case Handoff():
+            return take_over(node, request, storage, source, message)
+        case Taken():
+            return release(node, request, storage, source, message)
         case Forward():
             if request is not None:
                 return Outcome(node, request)  # a repeated message
@@ -77,3 +94,10 @@ def start(node: Node, storage: Storage, event: Start) -> Outcome:
     if storage.disk() is not None:
         return Outcome(ready, None)
     return Outcome(ready, None, (WriteDisk(Disk(event.incarnation)),))
+
+
+def suspect(node: Node, event: Suspicion) -> Outcome:
+    """Take another node to be down, or up again; it changes whom the node asks from now on."""
+    about = FSet.of([event.about] if event.about != node.name else [])
+    suspected = node.suspected | about if event.suspected else node.suspected - about
+    return Outcome(replace(node, suspected=suspected), None)

@@ -16,12 +16,13 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from spec.clock import covers, show_clock
+from spec.clock import Dot, covers, show_clock
 from spec.cluster import Action, Arrive
 from spec.history import NOBODY, known_by
 from spec.maps import FSet
-from spec.messages import Answer, Forwarded, Repair, Write, shown_by
+from spec.messages import Answer, Forwarded, Handoff, Repair, Write, shown_by
 from spec.network import Envelope, crosses
+from spec.placement import is_owner
 from spec.quorum import is_read_quorum
 from spec.repair import fold_answers
 from spec.ring import owners_of
@@ -50,7 +51,7 @@ def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings
     """Every set of versions anywhere but on a disk, as what, from whom and at whom."""
     for envelope in state.network.in_flight:
         message = envelope.message
-        if isinstance(message, Write | Answer | Repair):
+        if isinstance(message, Write | Answer | Repair | Handoff):
             yield ("a message", envelope.source, envelope.target), message.siblings
         elif isinstance(message, Forwarded):
             shown = shown_by(message.result)
@@ -202,16 +203,28 @@ def a_request_is_refused(state: State) -> bool:
 
 
 def put_quorum(state: State) -> str | None:
-    """At least W owners durably hold every acknowledged put, or a version whose writer had seen it."""
+    """W owners, or nodes that owe it to them, durably hold every acknowledged put, or a version that had seen it."""
     if not state.history.acknowledged:
         return None
-    knowing = [(name, known_by(state.history, siblings)) for name, _, siblings in replicas(state)]
+    knowing: dict[NodeId, FSet[Dot]] = {}
+    for name, key, siblings in replicas(state):
+        known = known_by(state.history, siblings) & state.history.acknowledged
+        for owner in owners_served(state, name, key):
+            knowing[owner] = knowing.get(owner, FSet()) | known
     w = state.servers.entries[0][1].node.config.w
     for dot in state.history.acknowledged:
-        names = [name for name, known in knowing if dot in known]
+        names = [name for name, known in knowing.items() if dot in known]
         if len(names) < w:
-            return f"{dot} was acknowledged, W = {w}, but only {', '.join(names) or 'nobody'} durably knows it"
+            told = ", ".join(names) or "nobody"
+            return f"{dot} was acknowledged, W = {w}, but it is durably known for {told} only"
     return None
+
+
+def owners_served(state: State, name: NodeId, key: Key) -> tuple[NodeId, ...]:
+    """The owners for whom a node holds a key: itself, if it is one, and those to whom it owes it."""
+    server = state.servers[name]
+    itself = (name,) if is_owner(server.node, name, key) else ()
+    return (*itself, *server.disk.row(key).owed)
 
 
 def an_acknowledgement_is_counted(state: State) -> bool:
@@ -267,14 +280,14 @@ def a_client_has_seen_something(state: State) -> bool:
 
 
 def placement(state: State) -> str | None:
-    """Only the N owners of a key, distinct nodes, hold it."""
+    """Only the N owners of a key, distinct nodes, hold it, and nodes that owe it to one of them."""
     for name, key, _ in replicas(state):
         node = state.servers[name].node
         owners = owners_of(node.ring, key, node.config.n)
         if len(set(owners)) != node.config.n:
             return f"the preference list {', '.join(owners)} does not name {node.config.n} distinct nodes"
-        if name not in owners:
-            return f"{name} holds a key whose owners are {', '.join(owners)}"
+        if not owners_served(state, name, key):
+            return f"{name} holds a key, and owes it to none of its owners {', '.join(owners)}"
     return None
 
 
@@ -282,6 +295,30 @@ def every_owner_holds(state: State) -> bool:
     """All N owners hold something."""
     sets = list(replicas(state))
     return bool(sets) and len(sets) == state.servers[sets[0][0]].node.config.n
+
+
+# hint-conservation.
+
+
+def hint_conservation(before: State, _action: Action, after: State) -> str | None:
+    """A hint goes only once its owner durably holds, or supersedes, everything that was held for it."""
+    for name, server in before.servers.items():
+        for key, row in server.disk.table.items():
+            for owner in row.owed - after.servers[name].disk.row(key).owed:
+                held = known_by(after.history, after.servers[owner].disk.row(key).siblings)
+                lost = known_by(after.history, row.siblings) - held
+                if lost:
+                    return f"{name} owed {owner} {', '.join(map(str, lost))}, which {owner} does not hold, and lets go"
+    return None
+
+
+def a_hint_is_let_go(before: State, _action: Action, after: State) -> bool:
+    """A node has handed over what it owed."""
+    return any(
+        len(row.owed - after.servers[name].disk.row(key).owed) > 0
+        for name, server in before.servers.items()
+        for key, row in server.disk.table.items()
+    )
 
 
 # merge-is-join.
@@ -325,6 +362,8 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
         return None
     known = fold_answers(answers)
     for owner, siblings in answers.items():
+        if not is_owner(after.servers[reader].node, owner, get.key):
+            continue
         row = after.servers[owner].disk.row(get.key)
         envelope = Envelope(reader, owner, Repair(get.key, known))
         lost = crosses(envelope, after.network.cut_off)
@@ -387,13 +426,19 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("quorum-meaning-get", check=get_quorum, step_witness=a_get_owes),
     Claim("context-honesty", check=context_honesty, witness=a_client_has_seen_something),
     Claim("placement", check=placement, witness=every_owner_holds),
+    Claim("hint-conservation", step_check=hint_conservation, step_witness=a_hint_is_let_go),
     Claim("merge-is-join", check=merge_is_join, witness=disks_differ),
 )
 
 
 def is_promised(claim: Claim, config: Config) -> bool:
-    """Whether a store so configured promises what the claim says: a get sees puts only where quorums have to meet."""
-    return claim.name != "quorum-meaning-get" or config.r + config.w > config.n
+    """Whether a store so configured promises what the claim says.
+
+    A get sees puts only where quorums have to meet, among owners: not where others may stand in for them.
+    """
+    if claim.name == "quorum-meaning-get":
+        return config.r + config.w > config.n and not config.sloppy
+    return claim.name != "hint-conservation" or config.sloppy
 
 
 EXPLORED_CLAIMS: tuple[Claim, ...] = (

@@ -35,6 +35,7 @@ from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Clock, covers, descends
 from spec.coordinate import may_mint, minting_actor, next_dot
+from spec.handoff import may_release
 from spec.maps import Counts, FMap, FSet, SetMap, implies
 from spec.quorum import is_read_quorum, is_write_quorum
 from spec.rows import Disk
@@ -43,10 +44,11 @@ from spec.types import Config, NodeId, RequestId, Value
 
 
 class Sent(Struct, frozen=True, order=True, cache_hash=True):
-    """A whole set on its way to an owner who will acknowledge one version by it."""
+    """A whole set on its way to a holder who will acknowledge one version by it, for an owner: itself, or another."""
 
     coordinator: NodeId
     target: NodeId
+    owner: NodeId
     about: Version
     versions: Siblings
 
@@ -58,8 +60,24 @@ class Pushed(Struct, frozen=True, order=True, cache_hash=True):
     versions: Siblings
 
 
+class Handed(Struct, frozen=True, order=True, cache_hash=True):
+    """A whole set on its way from a node that owes it to the owner who will acknowledge it."""
+
+    holder: NodeId
+    owner: NodeId
+    versions: Siblings
+
+
+class Taken(Struct, frozen=True, order=True, cache_hash=True):
+    """An owner has told a node that owed it a set with this context that it knows all of it durably."""
+
+    holder: NodeId
+    owner: NodeId
+    context: Clock
+
+
 class Acknowledgement(Struct, frozen=True, order=True, cache_hash=True):
-    """An owner has told, or is about to tell, a coordinator that it knows a version durably."""
+    """A coordinator has been told, or is about to be, that an owner or who stands in for it knows a version durably."""
 
     coordinator: NodeId
     owner: NodeId
@@ -98,7 +116,9 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
 
     config: Config
     nodes: FSet[NodeId]
-    """The owners of the key."""
+    """Everybody."""
+    owners: FSet[NodeId]
+    """Whose the key is."""
 
     # On disk.
     disks: FMap[NodeId, Disk]
@@ -108,6 +128,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     counter: Counts[NodeId]
     """How many dots that actor has minted."""
     store: SetMap[NodeId, Version]
+    owed: SetMap[NodeId, NodeId]
+    """Hints: which owners may lack some of what a node stores."""
 
     # In the memory of coordinators.
     counted: FSet[Acknowledgement]
@@ -122,6 +144,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     pushed: FSet[Pushed]
     acks: FSet[Acknowledgement]
     told: FSet[Told]
+    handed: FSet[Handed]
+    taken: FSet[Taken]
 
     # With clients.
     replies: FSet[Reply]
@@ -150,6 +174,16 @@ def stored(s: State, n: NodeId, x: Version) -> bool:
     return knows(s, s.store[n], x)
 
 
+def held_for(s: State, o: NodeId, x: Version) -> bool:
+    """Whether an owner knows `x` durably, or a node that owes it to that owner does."""
+    return stored(s, o, x) or any(o in s.owed[n] and stored(s, n, x) for n in s.nodes)
+
+
+def acts_for(s: State, n: NodeId, o: NodeId) -> bool:
+    """Whether what a node stores counts for an owner: it is one, or it owes it."""
+    return o in s.owners and (n == o or o in s.owed[n])
+
+
 def mints_as(s: State, n: NodeId, actor: Actor) -> bool:
     """Whether this is the actor under which the node's row has minted."""
     return actor.node == n and actor.incarnation == s.disks[n].incarnation and actor.birth == s.birth[n]
@@ -158,7 +192,9 @@ def mints_as(s: State, n: NodeId, actor: Actor) -> bool:
 def init(s: State) -> bool:
     """Nothing has happened to the key; the disks may be in use for other keys."""
     return (
-        all(s.birth[n] == 0 and s.counter[n] == 0 and s.store[n] == FSet() for n in s.nodes)
+        s.owners.issubset(s.nodes)
+        and all(s.birth[n] == 0 and s.counter[n] == 0 and s.store[n] == FSet() for n in s.nodes)
+        and all(False for n in s.owed)
         and s.counted == FSet()
         and all(False for r in s.heard)
         and all(False for r in s.gathered)
@@ -166,6 +202,8 @@ def init(s: State) -> bool:
         and s.pushed == FSet()
         and s.acks == FSet()
         and s.told == FSet()
+        and s.handed == FSet()
+        and s.taken == FSet()
         and s.replies == FSet()
         and s.created == FSet()
         and all(False for a in s.minted)
@@ -182,17 +220,18 @@ def next_version(s: State, n: NodeId, p: Reply, value: Value) -> Version:
     return Version(dot, p.context, value)
 
 
-def put_ok(s: State, n: NodeId, p: Reply, value: Value) -> bool:
-    """A client writes, with the context of a reply or blindly, at an owner."""
+def put_ok(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> bool:
+    """A client writes, with the context of a reply or blindly, at an owner or at a node that stands in for one."""
     return (
         n in s.nodes
+        and acts_for(s, n, owner)
         and (p in s.replies or (p.context == NOTHING and p.saw == FSet()))
         and may_mint(p.context, next_version(s, n, p, value).dot)
     )
 
 
-def put(s: State, n: NodeId, p: Reply, value: Value) -> State:
-    """The owner mints a version and stores it; its own copy counts."""
+def put(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> State:
+    """It mints a version and stores it; its own copy counts."""
     v = next_version(s, n, p, value)
     actor = v.dot.actor
     return replace(
@@ -201,44 +240,44 @@ def put(s: State, n: NodeId, p: Reply, value: Value) -> State:
         birth=s.birth.set(n, actor.birth),
         counter=s.counter.set(n, v.dot.counter),
         store=s.store.set(n, add(s.store[n], v)),
-        counted=s.counted | FSet.of([Acknowledgement(n, n, v)]),
+        counted=s.counted | FSet.of([Acknowledgement(n, owner, v)]),
         created=s.created | FSet.of([v]),
         seen=s.seen.set(v, p.saw),
         minted=s.minted.set(actor, v.dot.counter),
     )
 
 
-def again_ok(s: State, n: NodeId, v: Version) -> bool:
+def again_ok(s: State, n: NodeId, v: Version, owner: NodeId) -> bool:
     """A put is repeated at the node that minted for it."""
-    return n in s.nodes and v in s.created and mints_as(s, n, v.dot.actor)
+    return n in s.nodes and acts_for(s, n, owner) and v in s.created and mints_as(s, n, v.dot.actor)
 
 
-def again(s: State, n: NodeId, v: Version) -> State:
+def again(s: State, n: NodeId, v: Version, owner: NodeId) -> State:
     """It mints nothing: the copy that is there counts as before."""
-    return replace(s, counted=s.counted | FSet.of([Acknowledgement(n, n, v)]))
+    return replace(s, counted=s.counted | FSet.of([Acknowledgement(n, owner, v)]))
 
 
-def send_ok(s: State, n: NodeId, v: Version, target: NodeId) -> bool:
-    """The coordinator of a put has an owner to tell."""
-    return n in s.nodes and target in s.nodes and v in s.created and mints_as(s, n, v.dot.actor)
+def send_ok(s: State, n: NodeId, v: Version, target: NodeId, owner: NodeId) -> bool:
+    """The coordinator of a put has an owner to tell, or somebody who stands in for it."""
+    return n in s.nodes and target in s.nodes and owner in s.owners and v in s.created and mints_as(s, n, v.dot.actor)
 
 
-def send(s: State, n: NodeId, v: Version, target: NodeId) -> State:
+def send(s: State, n: NodeId, v: Version, target: NodeId, owner: NodeId) -> State:
     """It sends everything that it holds."""
-    return replace(s, sent=s.sent | FSet.of([Sent(n, target, v, s.store[n])]))
+    return replace(s, sent=s.sent | FSet.of([Sent(n, target, owner, v, s.store[n])]))
 
 
 def receive_ok(s: State, m: Sent) -> bool:
-    """A coordinator's set arrives."""
-    return m in s.sent
+    """A coordinator's set arrives; who stands in for another has made its hint."""
+    return m in s.sent and acts_for(s, m.target, m.owner)
 
 
 def receive(s: State, m: Sent) -> State:
-    """The owner merges it, durably, and acknowledges."""
+    """The holder merges it, durably, and acknowledges."""
     return replace(
         s,
         store=s.store.set(m.target, merge(s.store[m.target], m.versions)),
-        acks=s.acks | FSet.of([Acknowledgement(m.coordinator, m.target, m.about)]),
+        acks=s.acks | FSet.of([Acknowledgement(m.coordinator, m.owner, m.about)]),
     )
 
 
@@ -270,6 +309,63 @@ def finish_ok(s: State, n: NodeId, v: Version) -> bool:
 def finish(s: State, n: NodeId, v: Version) -> State:
     """It forgets what it counted."""
     return replace(s, counted=FSet.of(a for a in s.counted if not (a.coordinator == n and a.version == v)))
+
+
+# Actions: hints.
+
+
+def hint_ok(s: State, n: NodeId, owner: NodeId) -> bool:
+    """An owner may lack what a node stores, or is about to store."""
+    return n in s.nodes and owner in s.owners
+
+
+def hint(s: State, n: NodeId, owner: NodeId) -> State:
+    """The node notes that it owes it."""
+    return replace(s, owed=s.owed.set(n, s.owed[n] | FSet.of([owner])))
+
+
+def hand_ok(s: State, n: NodeId, owner: NodeId) -> bool:
+    """A node owes something."""
+    return n in s.nodes and owner in s.owed[n]
+
+
+def hand(s: State, n: NodeId, owner: NodeId) -> State:
+    """It sends everything that it holds."""
+    return replace(s, handed=s.handed | FSet.of([Handed(n, owner, s.store[n])]))
+
+
+def take_ok(s: State, m: Handed, context: Clock) -> bool:
+    """What was owed arrives; the context is that of what arrives."""
+    return m in s.handed and is_context(context, m.versions)
+
+
+def take(s: State, m: Handed, context: Clock) -> State:
+    """The owner merges it, durably, and acknowledges."""
+    return replace(
+        s,
+        store=s.store.set(m.owner, merge(s.store[m.owner], m.versions)),
+        taken=s.taken | FSet.of([Taken(m.holder, m.owner, context)]),
+    )
+
+
+def release_ok(s: State, t: Taken) -> bool:
+    """The owner has acknowledged all that its creditor stores by now."""
+    return t in s.taken and may_release(s.store[t.holder], t.context)
+
+
+def release(s: State, t: Taken) -> State:
+    """The hint goes."""
+    return replace(s, owed=s.owed.set(t.holder, s.owed[t.holder] - FSet.of([t.owner])))
+
+
+def drop_ok(s: State, n: NodeId) -> bool:
+    """A node that is no owner owes nothing any more."""
+    return n in s.nodes and n not in s.owners and s.owed[n] == FSet()
+
+
+def drop(s: State, n: NodeId) -> State:
+    """Its row goes, and its numbering with it."""
+    return replace(s, store=s.store.set(n, FSet()), birth=s.birth.set(n, 0), counter=s.counter.set(n, 0))
 
 
 # Actions: gets and repair.
@@ -394,6 +490,26 @@ def lose_told(s: State, t: Told) -> State:
     return replace(s, told=s.told - FSet.of([t]))
 
 
+def lose_handed_ok(s: State, m: Handed) -> bool:
+    """What is owed is under way."""
+    return m in s.handed
+
+
+def lose_handed(s: State, m: Handed) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, handed=s.handed - FSet.of([m]))
+
+
+def lose_taken_ok(s: State, t: Taken) -> bool:
+    """An owner's acknowledgement is under way."""
+    return t in s.taken
+
+
+def lose_taken(s: State, t: Taken) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, taken=s.taken - FSet.of([t]))
+
+
 def lose_reply_ok(s: State, p: Reply) -> bool:
     """A client holds a reply, or is about to be given one."""
     return p in s.replies
@@ -437,6 +553,11 @@ ACTIONS = (
     count,
     acknowledge,
     finish,
+    hint,
+    hand,
+    take,
+    release,
+    drop,
     answer,
     collect,
     reply,
@@ -448,6 +569,8 @@ ACTIONS = (
     lose_pushed,
     lose_ack,
     lose_told,
+    lose_handed,
+    lose_taken,
     lose_reply,
     crash,
     elsewhere,
@@ -479,19 +602,31 @@ def inv_only_maximal(s: State) -> bool:
         and all(is_antichain(m.versions) for m in s.sent)
         and all(is_antichain(p.versions) for p in s.pushed)
         and all(is_antichain(t.versions) for t in s.told)
+        and all(is_antichain(m.versions) for m in s.handed)
         and all(is_antichain(s.gathered[r]) for r in s.gathered)
     )
 
 
 def inv_durable_acknowledgement(s: State) -> bool:
-    """Acknowledgements stand for durable copies, success for a write quorum of owners who know the write."""
+    """Acknowledgements stand for durable copies, success for a write quorum of owners for whom the write is known."""
     return (
-        all(a.version in s.created and stored(s, a.owner, a.version) for a in s.acks)
-        and all(a.version in s.created and stored(s, a.owner, a.version) for a in s.counted)
+        all(a.version in s.created and held_for(s, a.owner, a.version) for a in s.acks)
+        and all(a.version in s.created and held_for(s, a.owner, a.version) for a in s.counted)
         and all(
-            v in s.created and is_write_quorum(FSet.of(n for n in s.nodes if stored(s, n, v)), s.config)
+            v in s.created and is_write_quorum(FSet.of(o for o in s.owners if held_for(s, o, v)), s.config)
             for v in s.acked
         )
+    )
+
+
+def inv_released(s: State) -> bool:
+    """An owner's acknowledgement of what it was handed stands for durable copies of all that its context covers."""
+    return all(
+        t.owner in s.owners
+        and t.holder in s.nodes
+        and descends(s.minted, t.context)
+        and all(implies(covers(t.context, x.dot), stored(s, t.owner, x)) for x in s.created)
+        for t in s.taken
     )
 
 
@@ -499,12 +634,15 @@ def inv_durable_acknowledgement(s: State) -> bool:
 
 
 def inv_owners(s: State) -> bool:
-    """Only owners are asked, told and counted."""
+    """Only owners are counted and owed to."""
     return (
-        all(m.coordinator in s.nodes and m.target in s.nodes for m in s.sent)
+        all(m.coordinator in s.nodes and m.target in s.nodes and m.owner in s.owners for m in s.sent)
         and all(p.target in s.nodes for p in s.pushed)
-        and all(a.owner in s.nodes for a in s.acks)
-        and all(a.owner in s.nodes for a in s.counted)
+        and all(a.owner in s.owners for a in s.acks)
+        and all(a.owner in s.owners for a in s.counted)
+        and all(m.holder in s.nodes and m.owner in s.owners for m in s.handed)
+        and all(o in s.owners for n in s.nodes for o in s.owed[n])
+        and s.owners.issubset(s.nodes)
     )
 
 
@@ -514,7 +652,7 @@ def inv_numbering(s: State) -> bool:
         all(s.birth[n] <= s.disks[n].births and implies(s.birth[n] == 0, s.counter[n] == 0) for n in s.nodes)
         and all(implies(mints_as(s, n, a), s.minted[a] == s.counter[n]) for n in s.nodes for a in s.minted)
         and all(
-            implies(a.node == n and a.incarnation == s.disks[n].incarnation, a.birth <= s.birth[n])
+            implies(a.node == n and a.incarnation == s.disks[n].incarnation, a.birth <= s.disks[n].births)
             for n in s.nodes
             for a in s.minted
         )
@@ -555,6 +693,7 @@ def inv_created(s: State) -> bool:
         and all(m.versions.issubset(s.created) for m in s.sent)
         and all(p.versions.issubset(s.created) for p in s.pushed)
         and all(t.versions.issubset(s.created) for t in s.told)
+        and all(m.versions.issubset(s.created) for m in s.handed)
         and all(s.gathered[r].issubset(s.created) for r in s.gathered)
     )
 
@@ -580,6 +719,7 @@ def inv_contiguous(s: State) -> bool:
         and all(is_contiguous(s, m.versions) for m in s.sent)
         and all(is_contiguous(s, p.versions) for p in s.pushed)
         and all(is_contiguous(s, t.versions) for t in s.told)
+        and all(is_contiguous(s, m.versions) for m in s.handed)
         and all(is_contiguous(s, s.gathered[r]) for r in s.gathered)
     )
 
@@ -636,6 +776,11 @@ def mend_uses(s: State, p: Pushed) -> bool:
     return lib_merge_keeps(s, s.store[p.target], p.versions) and lib_merge_keeps(s, p.versions, s.store[p.target])
 
 
+def take_uses(s: State, m: Handed, context: Clock) -> bool:
+    """Both sides of the merge."""
+    return lib_merge_keeps(s, s.store[m.owner], m.versions) and lib_merge_keeps(s, m.versions, s.store[m.owner])
+
+
 def collect_uses(s: State, t: Told) -> bool:
     """Both sides of the merge."""
     return lib_merge_keeps(s, s.gathered[t.reading], t.versions) and lib_merge_keeps(
@@ -646,7 +791,7 @@ def collect_uses(s: State, t: Told) -> bool:
 # Lemmas of actions.
 
 
-def put_lemma_fresh(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+def put_lemma_fresh(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> bool:
     """Nobody has written under the new dot, and nobody's context covers it."""
     v = next_version(s, n, p, value)
     return (
@@ -657,7 +802,7 @@ def put_lemma_fresh(s: State, n: NodeId, p: Reply, value: Value) -> bool:
     )
 
 
-def put_lemma_past(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+def put_lemma_past(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> bool:
     """What the writer had seen is written, closed, and told exactly by the context."""
     v = next_version(s, n, p, value)
     return (
@@ -668,9 +813,9 @@ def put_lemma_past(s: State, n: NodeId, p: Reply, value: Value) -> bool:
     )
 
 
-def put_lemma_grow(s: State, n: NodeId, p: Reply, value: Value) -> bool:
+def put_lemma_grow(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> bool:
     """A put makes no node forget."""
-    after = put(s, n, p, value)
+    after = put(s, n, p, value, owner)
     return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x))
 
 
@@ -680,6 +825,24 @@ def receive_lemma_grow(s: State, m: Sent) -> bool:
     return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
         stored(after, m.target, x) for x in s.created if knows(s, m.versions, x)
     )
+
+
+def take_lemma_told(s: State, m: Handed, context: Clock) -> bool:
+    """What the owner acknowledges is what it was handed."""
+    return all(covers(context, x.dot) == knows(s, m.versions, x) for x in s.created)
+
+
+def take_lemma_grow(s: State, m: Handed, context: Clock) -> bool:
+    """It learns that, and nobody forgets."""
+    after = take(s, m, context)
+    return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
+        stored(after, m.owner, x) for x in s.created if knows(s, m.versions, x)
+    )
+
+
+def release_lemma_known(s: State, t: Taken) -> bool:
+    """The owner knows all that its creditor knows."""
+    return all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
 
 
 def mend_lemma_grow(s: State, p: Pushed) -> bool:

@@ -12,27 +12,33 @@ from functools import reduce
 from msgspec.structs import replace
 
 from spec.events import Effect, Send, StorageWrite, WriteRow
-from spec.maps import FMap
+from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Write, Written
+from spec.placement import is_owner
 from spec.siblings import NO_VERSIONS, Siblings, merge
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
 from spec.types import Key, NodeId
 
+NOBODY: FSet[NodeId] = FSet()
 
-def store(storage: Storage, key: Key, siblings: Siblings) -> tuple[StorageWrite, ...]:
-    """The write that merges a set into a row; none where the row knows it all."""
+
+def store(storage: Storage, key: Key, siblings: Siblings, owed: FSet[NodeId] = NOBODY) -> tuple[StorageWrite, ...]:
+    """The write that merges a set into a row, owed to these owners; none where the row knows it all."""
     row = storage.row(key)
     merged = merge(row.siblings, siblings)
-    return () if merged == row.siblings else (WriteRow(key, replace(row, siblings=merged)),)
+    if merged == row.siblings and owed.issubset(row.owed):
+        return ()
+    return (WriteRow(key, replace(row, siblings=merged, owed=row.owed | owed)),)
 
 
 def replicate(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Write) -> Outcome:
-    """A coordinator sends a set: make it durable, then acknowledge."""
+    """A coordinator sends a set, perhaps for another to have later: make it durable, then acknowledge."""
+    owed = NOBODY if message.owner is None or message.owner == node.name else FSet.of([message.owner])
     return Outcome(
         node,
         request,
-        store(storage, message.key, message.siblings),
-        (Send(source, Written(message.request)),),
+        store(storage, message.key, message.siblings, owed),
+        (Send(source, Written(message.request, message.owner)),),
     )
 
 
@@ -59,8 +65,10 @@ def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
 def repair_stale(
     node: Node, storage: Storage, request: GetInFlight, merged: Siblings
 ) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
-    """Send the merged set to whoever answered less, and from then on take it to hold that set."""
-    stale = tuple(owner for owner, siblings in request.answers.items() if siblings != merged)
+    """Send the merged set to whichever owner answered less, and from then on take it to hold that set."""
+    stale = tuple(
+        name for name, known in request.answers.items() if known != merged and is_owner(node, name, request.key)
+    )
     if not stale:
         return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()

@@ -97,6 +97,11 @@ def build_ring(members: tuple[Member, ...], config: Config) -> Ring:
     return Ring(members=tuple(sorted(members)), walks=walks)
 
 
+def walk_of(ring: Ring, key: Key) -> tuple[NodeId, ...]:
+    """All nodes, in the order in which a key would have them: its owners, then who may stand in for them."""
+    return ring.walks[partition_of(key, len(ring.walks))]
+
+
 def owners_of(ring: Ring, key: Key, n: int) -> tuple[NodeId, ...]:
     """The preference list of a key: its n owners, the first being the natural coordinator."""
-    return ring.walks[partition_of(key, len(ring.walks))][:n]
+    return walk_of(ring, key)[:n]

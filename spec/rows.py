@@ -4,6 +4,8 @@ A row owns the numbering under which its node mints for the key. The actor is bo
 when the row first mints, and its counter runs from 1 without a gap for as long as the row exists; both go with the
 row. So a node never continues a numbering that it has not held all along. (The amnesia and reused-actor bugs of Riak:
 basho/riak_kv 679, 1094 and 127.)
+
+A node that holds a row for others only, as their fallback, lets it go once nothing of it is owed any more.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from spec.maps import FSet
 from spec.siblings import NO_VERSIONS, Siblings
-from spec.types import RequestId
+from spec.types import NodeId, RequestId
 
 
 class Minted(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
@@ -33,6 +36,8 @@ class Row(Struct, frozen=True, order=True, cache_hash=True):
     """How many dots that actor has minted."""
     minted: tuple[Minted, ...] = ()
     """The latest of them, oldest first, so that a repeated request mints no second dot."""
+    owed: FSet[NodeId] = FSet()
+    """Owners of the key who may lack some of this: a *hint* that it is to be handed to them."""
 
 
 NO_ROW = Row()

@@ -5,7 +5,8 @@ gets that are over, sets that their target knows already. Whether one is, is com
 it: it writes nothing, leaves the request as it was, and causes nothing but messages that are spent themselves. Taking
 such messages out of the network changes no store, no reply and no history; it only spares the explorer their orderings.
 
-That a message stays spent for ever rests on two facts. Rows only ever learn. And a request that is over is not opened
+That a message stays spent for ever rests on two facts. Rows only ever learn, but for those that a fallback holds and
+hands over: what concerns them never counts as spent. And a request that is over is not opened
 again, unless a `Forward` of it is still on its way, or its client may ask again; then nothing that names the request
 counts as spent. Tests audit this on full small models: what is called spent in a state is spent in every later state in
 which it is still in flight.
@@ -19,7 +20,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from spec.events import Deliver, Event
-from spec.messages import Answer, Forward, Forwarded, Repair, Written
+from spec.messages import Answer, Forward, Forwarded, Handoff, Repair, Taken, Write, Written
 from spec.network import Envelope, Network
 from spec.world import Advance, Server, State, advance, request_at_hand
 
@@ -57,6 +58,8 @@ def settle(before: State, after: State, driver: Driver) -> State:
     for envelope in in_flight:
         message, target, source = envelope.message, envelope.target, envelope.source
         if target not in changed and source not in changed:
+            continue
+        if isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None):
             continue
         if reopening and not isinstance(message, Repair) and message.request in reopening:
             continue

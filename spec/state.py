@@ -33,7 +33,7 @@ class Storage(Protocol):
 
 
 class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """A put that this node coordinates and has not answered."""
+    """A put that this node coordinates."""
 
     request: RequestId
     key: Key
@@ -43,8 +43,12 @@ class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The name it was given."""
     show: bool
     """Whether the client wants to be shown what there is afterwards."""
+    holders: FMap[NodeId, NodeId]
+    """Who is to hold it, each with the owner that it stands for."""
     acknowledged: FSet[NodeId]
-    """Owners that hold it durably; the coordinator itself included."""
+    """Those of them that hold it durably; the coordinator itself included."""
+    answered: bool = False
+    """Whether whoever asked was told; it then waits to learn whom it is owed to."""
 
 
 class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -53,8 +57,10 @@ class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     request: RequestId
     key: Key
     origin: NodeId | None
+    asked: FSet[NodeId]
+    """Who is to answer; the coordinator itself included."""
     answers: FMap[NodeId, Siblings]
-    """What each owner that answered is known, or after a repair hoped, to hold."""
+    """What each of them that answered is known, or after a repair hoped, to hold."""
     answered: bool
     """Whether the client has its reply."""
 
@@ -70,8 +76,8 @@ Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
 
 
 def awaits_result(request: Request) -> bool:
-    """Whether whoever asked still waits for the result; a get that was answered only listens for late answers."""
-    return not (isinstance(request, GetInFlight) and request.answered)
+    """Whether whoever asked still waits for the result; a request that was answered only listens for who is late."""
+    return isinstance(request, ForwardInFlight) or not request.answered
 
 
 class Node(Struct, frozen=True, cache_hash=True):
@@ -83,7 +89,11 @@ class Node(Struct, frozen=True, cache_hash=True):
     started: bool = False
     """Whether it has taken its start event; it takes nothing before."""
     in_flight: int = 0
-    """How many requests it coordinates or forwards."""
+    """How many requests it coordinates or forwards, and has not answered."""
+    lingering: int = 0
+    """How many it has answered, and still listens for."""
+    suspected: FSet[NodeId] = FSet()
+    """The nodes that it takes to be down; never itself."""
 
 
 class Outcome(Struct, frozen=True):

@@ -52,7 +52,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     siblings: int = 16
     """Versions of one key at which a coordinator refuses a further concurrent put. Merging never refuses."""
     requests_in_flight: int = 4096
-    """Requests that one node coordinates or forwards at a time."""
+    """Requests that one node coordinates or forwards at a time, and has not answered."""
+    lingering_requests: int = 4096
+    """Requests that a node has answered, and that wait for nodes which have not; beyond it nobody is waited for."""
     remembered_requests: int = 32
     """Request ids that a row remembers, so that a put retried at the same coordinator mints no second dot."""
     frame_bytes: int = 64 * MEBIBYTE
@@ -79,6 +81,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answers that a get waits for."""
     w: int = 2
     """Durable acknowledgements that a put waits for."""
+    sloppy: bool = True
+    """Whether other nodes stand in for owners that are suspected to be down."""
     partitions: int = 256
     """Q: equal arcs of the ring; a key belongs to one, a partition to its preference list."""
     tokens: int = 64

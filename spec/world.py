@@ -63,6 +63,8 @@ class Faults(Struct, frozen=True, order=True, cache_hash=True, kw_only=True):
     duplicates: int = 0
     crashes: int = 0
     cuts: int = 0
+    suspicions: int = 0
+    """How often a node may come to suspect another; it may always change its mind."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     contacts: tuple[NodeId, ...]
     """Whom clients may ask."""
     faults: Faults = Faults()
+    suspicious: tuple[NodeId, ...] = ()
+    """Who may come to suspect others; of a node that coordinates nothing, it would only put off what it hands over."""
     patience: int = 0
     """How often each client may ask again for a put, the same node, if it does not know what came of it."""
     keep_spent: bool = False
@@ -205,5 +209,6 @@ def write(disk: Memory, writes: tuple[StorageWrite, ...]) -> Memory:
         if isinstance(written, WriteDisk):
             about = written.disk
         else:
-            table = table.set(written.key, written.row)
+            gone = written.row == NO_ROW
+            table = table.remove(written.key) if gone else table.set(written.key, written.row)
     return Memory(about, table) if writes else disk

@@ -23,7 +23,7 @@ from checker.prove.subset import (
 from spec import protocol
 from spec.clock import NOTHING
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.protocol import BLIND, Reading, State
+from spec.protocol import BLIND, Handed, Reading, State
 from spec.rows import Disk
 from spec.siblings import context_of
 from spec.types import ClientId, Config, NodeId, RequestId, Value
@@ -79,13 +79,13 @@ def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
 # Walks of the protocol.
 
 FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
-FREQUENT |= {"answer": 8, "collect": 12, "reply": 9}
+FREQUENT |= {"answer": 8, "collect": 12, "reply": 9, "hint": 3, "hand": 8, "take": 12, "release": 16, "drop": 8}
 MOST_VERSIONS, MOST_MESSAGES = 5, 6
 
 
 def beginning(config: Config) -> State:
     """A state in which nothing has happened."""
-    nodes = FSet.of(NodeId(name) for name in "ABCDE"[: config.n])
+    nodes = FSet.of(NodeId(name) for name in "ABCDE"[: config.n + 1])
     disks = FMap.of({node: Disk(f"disk of {node}", births=0) for node in nodes})
     empty: FSet[object] = FSet()
     parts = dict.fromkeys(State.__struct_fields__, empty)
@@ -94,9 +94,10 @@ def beginning(config: Config) -> State:
             **parts,
             "config": config,
             "nodes": nodes,
+            "owners": FSet(nodes.items[: config.n]),
             "disks": disks,
             **{name: Counts() for name in ("birth", "counter", "minted")},
-            **{name: SetMap() for name in ("store", "heard", "gathered", "seen")},
+            **{name: SetMap() for name in ("store", "owed", "heard", "gathered", "seen")},
         }  # type: ignore[arg-type]  # one dictionary for fields of many types
     )
 
@@ -108,22 +109,29 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         assert isinstance(elements, FSet | SetMap)
         return rnd.choice(list(elements)) if len(elements) else None
 
-    node = one(s.nodes)
+    node, owner, handed = one(s.nodes), one(s.owners), one(s.handed)
     reading = Reading(NodeId(str(one(s.nodes))), RequestId(ClientId("c"), rnd.randint(1, 2)))
     heard = one(s.heard)
     context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
     counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
     enough = [(a.coordinator, a.version) for a in s.counted if protocol.acknowledge_ok(s, a.coordinator, a.version)]
     by_action: dict[str, tuple[object, ...]] = {
-        "put": (node, one(s.replies) if s.replies and rnd.random() < 0.7 else BLIND, Value(b"v%d" % step)),
-        "again": (node, one(s.created)),
-        "send": (node, one(s.created), one(s.nodes)),
+        "put": (node, one(s.replies) if s.replies and rnd.random() < 0.7 else BLIND, Value(b"v%d" % step), owner),
+        "again": (node, one(s.created), owner),
+        "send": (node, one(s.created), one(s.nodes), owner),
         "receive": (one(s.sent),),
         "lose_sent": (one(s.sent),),
         "count": (one(s.acks),),
         "lose_ack": (one(s.acks),),
         "acknowledge": rnd.choice(enough) if enough else (node, one(s.created)),
         "finish": rnd.choice(counted) if counted else (None,),
+        "hint": (node, owner),
+        "hand": (node, owner),
+        "take": (handed, context_of(handed.versions) if isinstance(handed, Handed) else NOTHING),
+        "release": (one(s.taken),),
+        "drop": (node,),
+        "lose_handed": (handed,),
+        "lose_taken": (one(s.taken),),
         "answer": (reading, node),
         "collect": (one(s.told),),
         "lose_told": (one(s.told),),
@@ -144,7 +152,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
 def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
-    full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES}
+    full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES, "hand": len(s.handed) >= 3}
     return full.get(action, False) or (action in ("reply", "show") and len(s.replies) >= MOST_MESSAGES)
 
 

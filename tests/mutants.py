@@ -63,6 +63,44 @@ MUTANTS = (
         claim="dot-uniqueness",
     ),
     Mutant(
+        name="a fallback forgets whom it stands in for",
+        file="repair.py",
+        old="store(storage, message.key, message.siblings, owed)",
+        new="store(storage, message.key, message.siblings)",
+        model="sloppy-put",
+        claim="quorum-meaning-put",
+        diverges=True,
+    ),
+    Mutant(
+        name="a hint goes as soon as it was handed over",
+        file="handoff.py",
+        old="    return Outcome(node, None, effects=tuple(sends))",
+        new="    left = tuple(\n"
+        "        WriteRow(key, replace(storage.row(key), owed=storage.row(key).owed - FSet.of([event.target])))\n"
+        "        for key in event.keys\n"
+        "    )\n"
+        "    return Outcome(node, None, left, tuple(sends))",
+        model="sloppy-put",
+        claim="hint-conservation",
+    ),
+    Mutant(
+        name="a hint goes when its owner has acknowledged an earlier set",
+        file="handoff.py",
+        old="not may_release(row.siblings, message.context)",
+        new="False",
+        model="sloppy-puts-one",
+        claim="hint-conservation",
+        unproved="release/inv_durable_acknowledgement",
+    ),
+    Mutant(
+        name="an acknowledgement counts for whichever owner its sender now stands for",
+        file="coordinate.py",
+        old="request.holders.get(source) != (message.owner or source)",
+        new="source not in request.holders",
+        model="ask-another",
+        claim="quorum-meaning-put",
+    ),
+    Mutant(
         name="a put that is asked again is minted again where it was forgotten",
         file="coordinate.py",
         old="put.again and may_have_forgotten(row)",

@@ -19,8 +19,8 @@ from spec.world import Memory, Server, advance
 KEY = Key(b"k")
 
 
-def small_config(n: int = 3, r: int = 2, w: int = 2, limits: Limits | None = None) -> Config:
-    return Config(n=n, r=r, w=w, partitions=4, tokens=2, limits=Limits() if limits is None else limits)
+def small_config(n: int = 3, r: int = 2, w: int = 2, limits: Limits | None = None, sloppy: bool = False) -> Config:
+    return Config(n=n, r=r, w=w, partitions=4, tokens=2, sloppy=sloppy, limits=Limits() if limits is None else limits)
 
 
 def request(operation: int = 1, client: str = "c") -> RequestId:

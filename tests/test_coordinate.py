@@ -60,12 +60,14 @@ def test_a_put_is_stored_replicated_and_waits_for_w() -> None:
     assert isinstance(row_write, WriteRow)
     whole = FSet.of([version(A)])
     assert row_write.row.siblings == whole
-    others = [owner for owner in hands.owners() if owner != A]
+    others = sorted(owner for owner in hands.owners() if owner != A)
     assert outcome.effects == (
         *(Send(owner, Write(PUT, KEY, whole)) for owner in others),
         SetTimer(PUT, hands.config.put_timeout_ms),
     )
-    assert outcome.request == PutInFlight(PUT, KEY, None, version(A).dot, False, FSet.of([A]))
+    assert outcome.request == PutInFlight(
+        PUT, KEY, None, version(A).dot, False, FMap.of({n: n for n in (A, B, C)}), FSet.of([A])
+    )
     assert outcome.node.in_flight == 1
 
 
@@ -526,7 +528,7 @@ def test_a_reply_and_its_timer_go_together() -> None:
     server = hands.servers[A]
     outcome = step(server.node, None, server.disk, Invoke(PUT, put()))
     assert outcome.effects[-1] == CancelTimer(PUT)
-    waiting = GetInFlight(GET, KEY, None, FMap.of({A: NO_VERSIONS, B: NO_VERSIONS}), answered=True)
+    waiting = GetInFlight(GET, KEY, None, FSet.of([A, B, C]), FMap.of({A: NO_VERSIONS, B: NO_VERSIONS}), answered=True)
     busy = step(server.node, None, server.disk, Invoke(GET, get())).node
     late = step(busy, waiting, server.disk, Deliver(C, Answer(GET, NO_VERSIONS)))
     assert late.effects == (CancelTimer(GET),)

@@ -25,6 +25,8 @@ COUNTS = {
     "ask-again-crash": (901, 3_902),
     "refuse-again": (3_077, 14_391),
     "show": (1_246, 5_089),
+    "sloppy-put": (722, 2_208),
+    "sloppy-put-crash": (4_922, 19_943),
 }
 QUICK = tuple(COUNTS)
 DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)

@@ -13,7 +13,7 @@ from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.cluster import Action, Arrive, Ask, Heal, apply, initial, transitions
 from spec.history import NOBODY, Created, History, known_by, record
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.messages import Answer, Forwarded, Found, Message, Put, Repair, Write
+from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Repair, Write
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
 from spec.ring import Member, owners_of
@@ -63,6 +63,14 @@ def holding(state: State, **held: Siblings) -> State:
         disk = replace(server.disk, table=server.disk.table.set(KEY, Row(siblings)))
         servers = servers.set(NodeId(name), replace(server, disk=disk))
     return replace(state, servers=servers)
+
+
+def owing(state: State, holder: NodeId, owner: NodeId) -> State:
+    """The state in which a node owes an owner what it holds."""
+    server = state.servers[holder]
+    row = replace(server.disk.row(KEY), owed=FSet.of([owner]))
+    disk = replace(server.disk, table=server.disk.table.set(KEY, row))
+    return replace(state, servers=state.servers.set(holder, replace(server, disk=disk)))
 
 
 def sending(state: State, message: Message) -> State:
@@ -116,6 +124,7 @@ WRONG_STATES: list[tuple[str, State, str]] = [
     ),
     ("only-maximal", sending(EMPTY, Write(request(), KEY, BAD_PAIR)), "a message from a for b carries {a:1 after [], "),
     ("only-maximal", sending(EMPTY, Answer(request(), BAD_PAIR)), "a message from a for b carries {a:1 after [], "),
+    ("only-maximal", sending(EMPTY, Handoff(KEY, BAD_PAIR)), "a message from a for b carries {a:1 after [], "),
     ("only-maximal", sending(EMPTY, Repair(KEY, BAD_PAIR)), "a message from a for b carries {a:1 after [], "),
     (
         "only-maximal",
@@ -131,7 +140,11 @@ WRONG_STATES: list[tuple[str, State, str]] = [
                 replace(
                     EMPTY.servers[A],
                     requests=FMap.of(
-                        {request(): GetInFlight(request(), KEY, None, FMap.of({B: BAD_PAIR}), answered=False)}
+                        {
+                            request(): GetInFlight(
+                                request(), KEY, None, FSet.of([B]), FMap.of({B: BAD_PAIR}), answered=False
+                            )
+                        }
                     ),
                 ),
             ),
@@ -147,12 +160,12 @@ WRONG_STATES: list[tuple[str, State, str]] = [
     (
         "quorum-meaning-put",
         holding(recorded(EMPTY, made(OLD), acknowledged=(OLD.dot,)), a=sets(OLD)),
-        "a:1 was acknowledged, W = 2, but only a durably knows it",
+        "a:1 was acknowledged, W = 2, but it is durably known for a only",
     ),
     (
         "quorum-meaning-put",
         recorded(EMPTY, made(OLD), acknowledged=(OLD.dot,)),
-        "a:1 was acknowledged, W = 2, but only nobody durably knows it",
+        "a:1 was acknowledged, W = 2, but it is durably known for nobody only",
     ),
     (
         "quorum-meaning-get",
@@ -184,7 +197,9 @@ WRONG_STATES: list[tuple[str, State, str]] = [
 
 FOUR = initial(world((PUT,), names="abcd"))
 STRANGER = next(n for n in FOUR.servers if n not in owners_of(FOUR.servers[A].node.ring, KEY, 3))
-WRONG_STATES.append(("placement", holding(FOUR, **{STRANGER: sets(OLD)}), f"{STRANGER} holds a key whose owners are "))
+WRONG_STATES.append(
+    ("placement", holding(FOUR, **{STRANGER: sets(OLD)}), f"{STRANGER} holds a key, and owes it to none of its owners ")
+)
 SAME = replace(
     EMPTY.servers[A], node=replace(EMPTY.servers[A].node, ring=replace(EMPTY.servers[A].node.ring, walks=((A, A, B),)))
 )
@@ -206,7 +221,7 @@ WRONG_STATES.append(
 
 BOTH = version("a", 2, Counts.of({actor("a"): 1, actor("c"): 1}))
 
-READING = GetInFlight(request(), KEY, None, FMap.of({A: sets(OLD)}), answered=False)
+READING = GetInFlight(request(), KEY, None, FSet.of([A, B, C]), FMap.of({A: sets(OLD)}), answered=False)
 ANSWERED: Action = Arrive(Envelope(B, A, Answer(request(), sets(SIDE))))
 
 
@@ -248,6 +263,12 @@ WRONG_STEPS: list[tuple[str, State, State, str]] = [
         holding(EMPTY, a=sets(OLD)),
         holding(recorded(EMPTY, made(version("a", 2, seen_one("a")))), a=sets(version("a", 2, seen_one("a")))),
         "kept {}; its writer had been shown nothing",
+    ),
+    (  # the owner of the hint has a successor of one version only
+        "hint-conservation",
+        owing(holding(recorded(EMPTY, made(OLD), made(SIDE)), a=sets(OLD, SIDE), b=sets(OLD)), A, B),
+        holding(recorded(EMPTY, made(OLD), made(SIDE)), a=sets(OLD, SIDE), b=sets(OLD)),
+        "a owed b c:1, which b does not hold, and lets go",
     ),
 ]
 
@@ -296,6 +317,7 @@ RUNS = [
     world((PUT,), (PUT,), (GET,), config=small_config(n=2), names="ab"),
     world((PUT,), (GET,)),
     world((PUT,), (PUT,), config=small_config(n=2, limits=Limits(requests_in_flight=1)), names="ab"),
+    replace(world((PUT,), config=small_config(n=2, sloppy=True), suspicions=1), suspicious=(A,)),
 ]
 
 

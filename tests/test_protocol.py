@@ -59,10 +59,10 @@ def test_a_write_is_acknowledged_read_and_superseded() -> None:
     """The main line, step by step: put at A, replicated to B, read at C, written again at C."""
     s = beginning(CONFIGS[0])
     a, b, c = s.nodes
-    s = protocol.put(s, a, BLIND, Value(b"x=1"))
+    s = protocol.put(s, a, BLIND, Value(b"x=1"), a)
     (first,) = s.created
     assert not protocol.acknowledge_ok(s, a, first)
-    s = protocol.send(s, a, first, b)
+    s = protocol.send(s, a, first, b, b)
     (message,) = s.sent
     s = protocol.receive(s, message)
     (acknowledgement,) = s.acks
@@ -79,7 +79,7 @@ def test_a_write_is_acknowledged_read_and_superseded() -> None:
     s = protocol.reply(s, reading, context)
     (reply,) = s.replies
     assert reply.saw == FSet.of([first])
-    s = protocol.put(s, c, reply, Value(b"x=2"))
+    s = protocol.put(s, c, reply, Value(b"x=2"), c)
     (second,) = s.store[c]
     assert str(second) == "C:1 after [A:1]"
     assert s.seen[second] == FSet.of([first])

@@ -89,7 +89,7 @@ def test_repair_levels_all_answers_at_their_merge(ever: tuple[Siblings, ...], da
     merged = fold_answers(answers)
     assert all(merge(merged, siblings) == merged for _, siblings in answers.items())
     node = Hands().servers[A].node
-    about = GetInFlight(PUT, KEY, None, answers, answered=True)
+    about = GetInFlight(PUT, KEY, None, answers.keys(), answers, answered=True)
     after, writes, sends = repair_stale(node, memory(row), about, merged)
     assert dict(after.answers.items()) == {A: merged, B: merged, C: merged}
     assert sends == tuple(Send(name, Repair(KEY, merged)) for name in (B, C) if answers[name] != merged)

@@ -1,0 +1,58 @@
+"""Who holds a key at the moment: the preference list, and who stands in for those of it that are suspected to be down.
+
+*Strict* placement asks the owners of a key and nobody else, whatever is suspected. With a *sloppy quorum* a node asks
+the first N nodes of the key's walk that it does not suspect. Each of them that is not an owner, a *fallback*, stands
+for one owner that was passed over, to whom it owes what it is given. Where there are not enough unsuspected nodes the
+suspected owners are asked after all, for suspicion may be wrong. So there are always N, for N distinct owners.
+
+Suspicion is each node's own, may be wrong, and changes what a node asks, never what it holds. (Dynamo paper §4.6.)
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from spec.maps import FMap
+from spec.ring import owners_of, walk_of
+from spec.state import Node
+from spec.types import Key, NodeId
+
+
+def is_owner(node: Node, name: NodeId, key: Key) -> bool:
+    """Whether the named node is in the preference list of the key."""
+    return name in owners_of(node.ring, key, node.config.n)
+
+
+def holders_of(node: Node, key: Key) -> FMap[NodeId, NodeId]:
+    """The N nodes that a node asks about a key, each with the owner that it stands for: itself, if it is one."""
+    owners = owners_of(node.ring, key, node.config.n)
+    if not node.config.sloppy or not node.suspected:
+        return FMap.of({owner: owner for owner in owners})
+    up = (name for name in walk_of(node.ring, key) if name not in node.suspected)
+    passed_over = (owner for owner in owners if owner in node.suspected)
+    holders = tuple(dict.fromkeys(chain(up, passed_over)))[: node.config.n]
+    return stand(holders, owners)
+
+
+def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeId, NodeId]:
+    """Each holder with the owner that it stands for: owners for themselves, the others for those that are left."""
+    left = iter([owner for owner in owners if owner not in holders])
+    return FMap.of({holder: holder if holder in owners else next(left) for holder in holders})
+
+
+def with_coordinator(holders: FMap[NodeId, NodeId], node: NodeId) -> FMap[NodeId, NodeId]:
+    """The same with a node that was asked to coordinate among them: it takes a place, if it can that of no owner.
+
+    Whoever handed it the request suspects others than it does itself.
+    """
+    if node in holders:
+        return holders
+    places = [(holder == owner, holder, owner) for holder, owner in holders.items()]
+    _, leaves, owner = min(places, key=lambda place: place[0])
+    return holders.remove(leaves).set(node, owner)
+
+
+def first_holder(node: Node, key: Key) -> NodeId:
+    """Whom a node that holds nothing of a key itself asks to coordinate."""
+    holders = holders_of(node, key)
+    return next(name for name in walk_of(node.ring, key) if name in holders)
