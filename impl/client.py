@@ -114,8 +114,9 @@ class Client:
         while True:
             connection = await self._in_time(patience, self._routes.to_key(Key(key), tried))
             try:
-                async with asyncio.timeout(patience.left / patience.attempts):
-                    return await self._operations.get(connection, Get(Key(key)))
+                seconds = patience.left / patience.attempts
+                async with asyncio.timeout(seconds):
+                    return await self._operations.get(connection, Get(Key(key)), seconds)
             except TimeoutError:
                 failed = OperationFailed(f"node {connection.node} did not answer in time")
             except OperationFailed as error:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from impl.attempts import Asked, Patience
 from impl.clientlog import ClientRecorder
 from impl.connection import Connection, Lost, TooLarge
+from impl.deadlines import milliseconds
 from impl.outcomes import MayHaveHappened, OperationFailed, Values, refusal
 from impl.wire import CallGet, CallPut, FoundHere, Stopping, StoredHere, Told, Untold
 from spec.coordinate import unchanged
@@ -39,12 +40,12 @@ class Operations:
         if self._recorder:
             self._recorder.close()
 
-    async def get(self, connection: Connection, get: Get) -> Values:
-        """One attempt at a get, as a request of its own. Raises OperationFailed."""
+    async def get(self, connection: Connection, get: Get, seconds: float) -> Values:
+        """One attempt at a get, as a request of its own, that is waited for so long. Raises OperationFailed."""
         async with connection.turn():
             request = self._next(connection, get)
             try:
-                told = await connection.ask(CallGet(request.operation, get.key))
+                told = await connection.ask(CallGet(request.operation, get.key, milliseconds(seconds)))
             except Lost:
                 raise OperationFailed(connection.why_lost()) from None
             except TooLarge as error:
@@ -73,7 +74,15 @@ class Operations:
                 if not connection.open and asked.request is None:
                     return OperationFailed(connection.why_lost())
                 asked.request = self._next(connection, put, asked.request)
-                call = CallPut(asked.request.operation, put.key, put.value, asked.context, put.again, put.show)
+                call = CallPut(
+                    asked.request.operation,
+                    put.key,
+                    put.value,
+                    asked.context,
+                    put.again,
+                    put.show,
+                    milliseconds(patience.left),
+                )
                 told = await connection.ask(call)
         except Lost:
             return MayHaveHappened(connection.why_lost())

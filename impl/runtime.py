@@ -34,10 +34,13 @@ EPOCH = "epoch"
 
 
 class Arrival(NamedTuple):
-    """An event, and for a delivered message the name it was sent under."""
+    """An event that waits for its step."""
 
     event: Event
     stamp: Stamp | None = None
+    """For a delivered message, the name it was sent under."""
+    until: float | None = None
+    """When nobody waits for it any more, for those who have a clock (`impl.deadlines`)."""
 
 
 class Released(NamedTuple):

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from impl.deadlines import arriving, worth_beginning
 from impl.door import Door
 from impl.faults import Faults
 from impl.meters import Meters
@@ -68,10 +69,10 @@ from impl.wire import (
 from spec import events
 from spec.clock import NOTHING
 from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
-from spec.messages import Failed, Found, Get, Operation, Put, Refused, Result, Stored, as_asked_again
+from spec.messages import Failed, Found, Get, Operation, Overloaded, Put, Refused, Result, Stored, as_asked_again
 from spec.state import awaits_result
 from spec.token import TokenError, seal, unseal
-from spec.types import ClientId, Key, NodeId, RequestId
+from spec.types import ClientId, Key, Milliseconds, NodeId, RequestId
 
 THREAD_SECONDS = 0.002
 """While commits take less than this, to wait for them costs less than to have another thread wait."""
@@ -195,7 +196,7 @@ class Server:
             while not self._arrivals:
                 self._wake.clear()
                 await self._wake.wait()
-            batch, self._arrivals = self._arrivals[:limit], self._arrivals[limit:]
+            batch, self._arrivals = self._in_time(self._arrivals[:limit]), self._arrivals[limit:]
             try:
                 decided = self.runtime.decide(batch)
                 self.runtime.prepare(decided)
@@ -214,6 +215,15 @@ class Server:
                     frames.hold("queue", False)
             if self._arrivals:
                 await asyncio.sleep(0)  # replies leave, and others are heard, between batches
+
+    def _in_time(self, batch: list[Arrival]) -> list[Arrival]:
+        """Those of these events that somebody still waits for; whoever asked for another is told so."""
+        still, late = worth_beginning(batch, time.monotonic())
+        for arrival in late:
+            if isinstance(arrival.event, Invoke) and arrival.event.request not in self.runtime.requests:
+                reason = f"node {self.settings.name} is overloaded: the time was up before it could begin"
+                self._tell(arrival.event.request, Overloaded(reason))
+        return still
 
     @property
     def _most_arrivals(self) -> int:
@@ -319,7 +329,7 @@ class Server:
                 if not frames.slow:  # answers that nobody takes do not pile up
                     frames.send(Alive())
             elif self.faults.lets_in(source):
-                self._submit([Arrival(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
+                self._submit([arriving(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
 
         frames.on_frame = deliver
         frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
@@ -337,15 +347,15 @@ class Server:
                 except TokenError as error:
                     session.frames.send(Reply(call.call, Refused(str(error))))
                 else:
-                    self._invoke(session, call.call, Put(key, call.value, clock, call.again, call.show))
+                    self._invoke(session, call.call, Put(key, call.value, clock, call.again, call.show), call.within_ms)
             case CallGet(key=key):
-                self._invoke(session, call.call, Get(key))
+                self._invoke(session, call.call, Get(key), call.within_ms)
             case CallStatus():
                 session.frames.send(Reply(call.call, self.status()))
             case CallFaults():
                 session.frames.send(Reply(call.call, self._obey(call)))
 
-    def _invoke(self, session: Session, call: int, operation: Operation) -> None:
+    def _invoke(self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
         if self._stopping:
             session.frames.send(Reply(call, Stopping()))
@@ -359,7 +369,7 @@ class Server:
             before.session.count(-1)
         self._waiting[request] = Waiting(session, operation, time.monotonic())
         session.count(+1)
-        self._submit([Arrival(Invoke(request, operation))], session.frames)
+        self._submit([arriving(Invoke(request, operation, within_ms))], session.frames)
 
     def _obey(self, wanted: CallFaults) -> Done | Refused:
         if not self.settings.faults:

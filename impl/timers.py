@@ -1,16 +1,19 @@
 """Timers of requests: thousands at a time, nearly all of them cancelled before they fire.
 
-Timers with the same delay fire in the order in which they were set. So there is a queue for each delay, of which a
-configuration knows two, and the event loop keeps one timer of its own, for whichever is due first. Setting and
-cancelling are an entry in a dictionary each; a dictionary keeps its order and forgets what is removed.
+Those that are set stand in a heap, by when they are due, and the event loop keeps one timer of its own, for the first.
+What is cancelled stays in the heap until it comes to the top, or until most of the heap is like that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 
 from spec.types import RequestId
+
+CANCELLED = 1_000
+"""Cancelled timers that the heap may hold beyond as many as are set."""
 
 
 class Timers:
@@ -19,34 +22,32 @@ class Timers:
     def __init__(self, fire: Callable[[RequestId], None]) -> None:
         """Nothing is set."""
         self._fire = fire
-        self._queues: dict[float, dict[RequestId, float]] = {}
-        """For each delay, seconds, when each request is due, in this order."""
-        self._delays: dict[RequestId, float] = {}
+        self._due: dict[RequestId, float] = {}
+        self._heap: list[tuple[float, RequestId]] = []
         self._handle: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._delays)
+        return len(self._due)
 
     def set(self, request: RequestId, after_seconds: float) -> None:
         """Fire after this long, and no longer when it was set to before."""
-        self.cancel(request)
-        loop = asyncio.get_running_loop()
-        due = loop.time() + after_seconds
-        self._delays[request] = after_seconds
-        self._queues.setdefault(after_seconds, {})[request] = due
+        due = asyncio.get_running_loop().time() + after_seconds
+        self._due[request] = due
+        heappush(self._heap, (due, request))
+        if len(self._heap) > 2 * len(self._due) + CANCELLED:
+            self._heap = [(due, request) for request, due in self._due.items()]
+            heapify(self._heap)
         if self._handle is None or due < self._handle.when():
             self._wake_at(due)
 
     def cancel(self, request: RequestId) -> None:
         """Do not fire; nothing happens if it is not set."""
-        delay = self._delays.pop(request, None)
-        if delay is not None:
-            del self._queues[delay][request]
+        self._due.pop(request, None)
 
     def close(self) -> None:
         """Fire no more."""
-        self._queues.clear()
-        self._delays.clear()
+        self._due.clear()
+        self._heap.clear()
         if self._handle is not None:
             self._handle.cancel()
 
@@ -56,18 +57,17 @@ class Timers:
         self._handle = asyncio.get_running_loop().call_at(due, self._wake)
 
     def _wake(self) -> None:
-        """Fire what is due, and wait for what is due next; it may have been cancelled by then."""
+        """Fire what is due, and wait for what is due next."""
         self._handle = None
         now = asyncio.get_running_loop().time()
-        for queue in self._queues.values():
-            late = []
-            for request, due in queue.items():
-                if due > now:
-                    break
-                late.append(request)
-            for request in late:
-                self.cancel(request)
+        while self._heap:
+            due, request = self._heap[0]
+            if self._due.get(request) != due:  # cancelled, or set to another time
+                heappop(self._heap)
+            elif due <= now:
+                heappop(self._heap)
+                del self._due[request]
                 self._fire(request)
-        firsts = [next(iter(queue.values())) for queue in self._queues.values() if queue]
-        if firsts:
-            self._wake_at(min(firsts))
+            else:
+                self._wake_at(due)
+                break

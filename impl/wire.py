@@ -24,7 +24,7 @@ from spec.messages import Failed, Indefinite, Message, Overloaded, Refused, Stor
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Stamp
-from spec.types import ClientId, Config, Key, Limits, NodeId, Value
+from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
 PROTOCOL = 3
 """The version of everything in this module; nodes and clients of different versions do not talk."""
@@ -121,6 +121,8 @@ class CallPut(Struct, frozen=True, tag=True):
     """Whether this call was made before, and the client does not know what came of it."""
     show: bool = False
     """Whether to show what there is afterwards."""
+    within_ms: Milliseconds | None = None
+    """How long the client waits for the reply; None: as long as nodes do."""
 
 
 class CallGet(Struct, frozen=True, tag=True):
@@ -128,6 +130,8 @@ class CallGet(Struct, frozen=True, tag=True):
 
     call: Annotated[int, Meta(ge=1)]
     key: Key
+    within_ms: Milliseconds | None = None
+    """How long the client waits for the reply; None: as long as nodes do."""
 
 
 class CallStatus(Struct, frozen=True, tag=True):

@@ -12,6 +12,7 @@ merged. From then on every owner whose answer is staler than the merged set, lat
 **forward.** A node that does not own the key hands the request once to the first owner. Whoever receives a forwarded
 request and does not own the key either refuses: two hops would mean that rings differ.
 
+A request may take as long as whoever asks waits for it, and no longer than the configuration says.
 A put that times out is *indefinite*: the dot exists, and may yet spread. So is one that is turned down when it is
 asked again: that says nothing of the first time. A get that times out has simply failed.
 (Dynamo paper §4.5, §4.6; read repair §5, the state machine.)
@@ -50,7 +51,7 @@ from spec.repair import NOBODY, fold_answers, repair_stale
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Siblings, Version, add, context_of, is_context
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
-from spec.types import Config, Key, Limits, NodeId, RequestId
+from spec.types import Config, Key, Limits, Milliseconds, NodeId, RequestId
 
 
 def answer(origin: NodeId | None, request: RequestId, result: Result) -> Effect:
@@ -80,6 +81,16 @@ def found(siblings: Siblings) -> Found:
 # Admission.
 
 
+class Asked(Struct, frozen=True):
+    """A request that is to be coordinated or forwarded."""
+
+    request: RequestId
+    origin: NodeId | None
+    """The node that forwarded it; None if the client asked here."""
+    patience_ms: Milliseconds
+    """How long it may take."""
+
+
 def size_problem(operation: Operation, limits: Limits) -> str:
     """What is too large about an operation; empty if nothing is."""
     if len(operation.key) > limits.key_bytes:
@@ -95,7 +106,14 @@ def whom_to_ask(node: Node, key: Key, origin: NodeId | None) -> FMap[NodeId, Nod
     return with_coordinator(holders, node.name) if origin is not None and node.config.sloppy else holders
 
 
-def accept(node: Node, storage: Storage, request: RequestId, operation: Operation, origin: NodeId | None) -> Outcome:
+def accept(
+    node: Node,
+    storage: Storage,
+    request: RequestId,
+    operation: Operation,
+    within_ms: Milliseconds | None,
+    origin: NodeId | None,
+) -> Outcome:
     """Take on a new request: refuse it, coordinate it, or forward it."""
     problem = size_problem(operation, node.config.limits)
     if problem:
@@ -103,32 +121,37 @@ def accept(node: Node, storage: Storage, request: RequestId, operation: Operatio
     if node.in_flight >= node.config.limits.requests_in_flight:
         busy = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
         return refuse(node, origin, request, operation, Overloaded(busy))
+    asked = Asked(request, origin, timeout_ms(node.config, operation, within_ms))
     holders = whom_to_ask(node, operation.key, origin)
     if node.name in holders:
         if isinstance(operation, Put):
-            return start_put(node, storage, request, operation, origin, holders)
-        return start_get(node, storage, request, operation, origin, holders)
+            return start_put(node, storage, asked, operation, holders)
+        return start_get(node, storage, asked, operation, holders)
     if origin is not None:
         problem = f"node {node.name} does not own the key, nor should {origin} think so"
         return refuse(node, origin, request, operation, Refused(problem))
-    return forward(node, request, operation)
+    return forward(node, asked, operation)
+
+
+def timeout_ms(config: Config, operation: Operation, within_ms: Milliseconds | None) -> Milliseconds:
+    """How long a request may take: no longer than whoever asked waits, and never longer than nodes do."""
+    longest = config.put_timeout_ms if isinstance(operation, Put) else config.get_timeout_ms
+    return longest if within_ms is None else min(longest, within_ms)
 
 
 # Forwarding.
 
 
-def timeout_ms(node: Node, operation: Operation) -> int:
-    """How long a request may take."""
-    return node.config.put_timeout_ms if isinstance(operation, Put) else node.config.get_timeout_ms
-
-
-def forward(node: Node, request: RequestId, operation: Operation) -> Outcome:
+def forward(node: Node, asked: Asked, operation: Operation) -> Outcome:
     """Let the first holder coordinate, and wait for its result."""
     coordinator = first_holder(node, operation.key)
     return Outcome(
         node,
-        ForwardInFlight(request, is_put=isinstance(operation, Put)),
-        effects=(Send(coordinator, Forward(request, operation)), SetTimer(request, timeout_ms(node, operation))),
+        ForwardInFlight(asked.request, is_put=isinstance(operation, Put)),
+        effects=(
+            Send(coordinator, Forward(asked.request, operation, asked.patience_ms)),
+            SetTimer(asked.request, asked.patience_ms),
+        ),
     )
 
 
@@ -194,16 +217,9 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, owner
     return ""
 
 
-def start_put(
-    node: Node,
-    storage: Storage,
-    request: RequestId,
-    put: Put,
-    origin: NodeId | None,
-    holders: FMap[NodeId, NodeId],
-) -> Outcome:
+def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMap[NodeId, NodeId]) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
-    disk, row = storage.disk(), storage.row(put.key)
+    request, disk, row = asked.request, storage.disk(), storage.row(put.key)
     assert disk is not None, "a node that has started has a disk"
     actor, stands_for = minting_actor(node.name, disk, row.birth), holders[node.name]
     dot = dot_minted_for(actor, row, request)
@@ -214,19 +230,19 @@ def start_put(
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
         problem = put_problem(put, dot, row, minted, limits, owner=stands_for == node.name)
         if problem:
-            return refuse(node, origin, request, put, Refused(problem))
+            return refuse(node, asked.origin, request, put, Refused(problem))
         if row.birth == 0:
             writes = (WriteDisk(replace(disk, births=actor.birth)),)
         kept = minted
     if stands_for != node.name:
         kept = owing(kept, FSet.of([stands_for]))
-    started = PutInFlight(request, put.key, origin, dot, put.show, holders, acknowledged=FSet())
+    started = PutInFlight(request, put.key, asked.origin, dot, put.show, holders, acknowledged=FSet())
     sends = tuple(
         Send(holder, Write(request, put.key, kept.siblings, None if holder == owner else owner))
         for holder, owner in holders.items()
         if holder != node.name
     )
-    timer = SetTimer(request, node.config.put_timeout_ms)
+    timer = SetTimer(request, asked.patience_ms)
     counted = acknowledge(node, started, node.name, kept)
     kept = counted.row
     if kept != row:
@@ -280,18 +296,12 @@ def written(node: Node, storage: Storage, request: Request | None, source: NodeI
 # Get.
 
 
-def start_get(
-    node: Node,
-    storage: Storage,
-    request: RequestId,
-    get: Get,
-    origin: NodeId | None,
-    holders: FMap[NodeId, NodeId],
-) -> Outcome:
+def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMap[NodeId, NodeId]) -> Outcome:
     """Coordinate a get: ask the other holders, and count what this node holds as the first answer."""
-    started = GetInFlight(request, get.key, origin, holders.keys(), answers=FMap(), answered=False)
+    request = asked.request
+    started = GetInFlight(request, get.key, asked.origin, holders.keys(), answers=FMap(), answered=False)
     sends = tuple(Send(holder, Read(request, get.key)) for holder in holders if holder != node.name)
-    timer = SetTimer(request, node.config.get_timeout_ms)
+    timer = SetTimer(request, asked.patience_ms)
     own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
     return replace(own, effects=(*sends, timer, *own.effects))
 

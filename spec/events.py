@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from spec.messages import Answer, Forward, Forwarded, Message, Operation, Result, Written
 from spec.rows import Disk, Row
-from spec.types import Key, NodeId, RequestId
+from spec.types import Key, Milliseconds, NodeId, RequestId
 
 # Storage writes.
 
@@ -55,6 +55,8 @@ class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
     request: RequestId
     operation: Operation
+    within_ms: Milliseconds | None = None
+    """How long the client goes on waiting; None: as long as nodes do."""
 
 
 class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from spec.clock import Clock, Dot
 from spec.siblings import Siblings
-from spec.types import Key, NodeId, RequestId, Value
+from spec.types import Key, Milliseconds, NodeId, RequestId, Value
 
 
 class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -150,6 +150,8 @@ class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
     request: RequestId
     operation: Operation
+    within_ms: Milliseconds | None = None
+    """How long its sender goes on waiting for the result; None: as long as nodes do."""
 
 
 class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):

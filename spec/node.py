@@ -47,7 +47,7 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
         case Invoke():
             if request is not None:
                 return Outcome(node, request)  # the same request again, while it is being served
-            return accept(node, storage, event.request, event.operation, origin=None)
+            return accept(node, storage, event.request, event.operation, event.within_ms, origin=None)
         case Deliver():
             return receive(node, request, storage, event)
         case Timeout():
@@ -81,7 +81,7 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
         case Forward():
             if request is not None:
                 return Outcome(node, request)  # a repeated message
-            return accept(node, storage, message.request, message.operation, origin=source)
+            return accept(node, storage, message.request, message.operation, message.within_ms, origin=source)
         case Forwarded():
             return forwarded(node, request, message)
         case _:

@@ -7,9 +7,9 @@ changed.
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Annotated, NewType
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 NodeId = NewType("NodeId", str)
 """The name of a node, unique in its cluster, stable across restarts."""
@@ -19,6 +19,9 @@ Value = NewType("Value", bytes)
 
 ClientId = NewType("ClientId", str)
 """The name of one client session; never reused."""
+
+Milliseconds = Annotated[int, Meta(ge=1)]
+"""How long something may take; never a point in time, for no two clocks are ever compared."""
 
 MEBIBYTE = 1024 * 1024
 

@@ -385,7 +385,7 @@ def test_nobody_is_repaired_who_knows_it_all() -> None:
 def test_a_stranger_forwards_once_and_passes_the_result_on() -> None:
     hands = Hands("abcd")
     stranger, coordinator = hands.stranger(), hands.owners()[0]
-    assert hands.ask(stranger, PUT, put()) == (Envelope(stranger, coordinator, Forward(PUT, put())),)
+    assert hands.ask(stranger, PUT, put()) == (Envelope(stranger, coordinator, Forward(PUT, put(), 5_000)),)
     assert hands.servers[stranger].requests.get(PUT) == ForwardInFlight(PUT, is_put=True)
     hands.deliver()
     (result,) = hands.results(PUT)

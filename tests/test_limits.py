@@ -17,6 +17,7 @@ from impl.client import MayHaveHappened, NodeOverloaded, OperationRefused, Unrea
 from impl.settings import Settings
 from impl.wire import (
     PROTOCOL,
+    CallPut,
     ClientHello,
     PeerHello,
     Turned,
@@ -26,7 +27,7 @@ from impl.wire import (
     encode,
     framed,
 )
-from spec.types import ClientId, Config, Limits, NodeId
+from spec.types import ClientId, Config, Key, Limits, NodeId, Value
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 from tests.small import Hands, put, request, small_config
 
@@ -131,7 +132,8 @@ async def many_requests_of_a_row(_: Path) -> None:
 @case("frame_bytes")
 async def large_frames(path: Path) -> None:
     config = limited(ONE, key_bytes=10, value_bytes=10, siblings=2, frame_bytes=150)
-    line = "the call is 208 bytes, node a takes at most 150"
+    size = len(encode(CallPut(1, Key(b"k"), Value(b"v" * 151), None, within_ms=10_000)))
+    line = f"the call is {size} bytes, node a takes at most 150"
     await refused_beyond(path, config, {line: (b"k", b"v" * 151)}, b"v" * 10)
     settings = settings_of(path, ["a", "b", "c"], structs.replace(config, n=3))[A]
     async with running(settings):

@@ -69,6 +69,8 @@ class Pretender:
     def __init__(self, name: str, script: Script) -> None:
         self.name, self.script, self.incarnation = NodeId(name), script, "disk"
         self.calls: list[Call] = []
+        """What it was asked; how long the client waits is in `waits`."""
+        self.waits: list[int] = []
         self.connections: list[Frames] = []
 
     def accept(self) -> Frames:
@@ -76,6 +78,9 @@ class Pretender:
 
         def called(frame: memoryview) -> None:
             call = decode(call_decoder, frame)
+            if isinstance(call, CallPut | CallGet):
+                self.waits.append(call.within_ms or 0)
+                call = structs.replace(call, within_ms=None)
             self.calls.append(call)
             told = self.script(call)
             if told is None:
@@ -159,6 +164,26 @@ def test_what_the_door_says_of_a_put_that_was_asked_before_is_not_final() -> Non
     outcome, _ = put_with(None, Stopping(), attempts=2)
     assert isinstance(outcome, MayHaveHappened)
     assert str(outcome) == "it was asked before; this time: node a is stopping"
+
+
+def test_each_attempt_says_how_long_the_client_will_wait() -> None:
+    """A put all the time that is left; a get its share of it, so that there is time for the others."""
+    node = Pretender("a", told_in_turn(None))
+
+    async def main() -> None:
+        async with pretending(node) as where, await connect(where, timeout=6, attempts=3) as store:
+            assert isinstance(await outcome_of(store), MayHaveHappened)
+            puts = node.waits.copy()
+            assert len(puts) == 3
+            assert 6_000 >= puts[0] > puts[1] > puts[2]
+            with pytest.raises(OperationFailed):
+                await store.get(b"k")
+            first, second, third = node.waits[3:]
+            assert first <= 2_000
+            assert second <= 3_000
+            assert third <= 6_000
+
+    asyncio.run(main())
 
 
 def test_a_put_in_doubt_is_asked_again_of_nobody_else() -> None:

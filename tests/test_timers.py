@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl.timers import Timers
+from impl.timers import CANCELLED, Timers
 from spec.types import ClientId, RequestId
 
 
@@ -27,8 +27,11 @@ class Clock(asyncio.SelectorEventLoop):
         self.now = max(self.now, when)
 
 
+seconds = st.sampled_from([0.25, 0.5, 1.0, 1.75, 3.0])
 deeds = st.lists(
-    st.tuples(st.sampled_from(["set", "cancel", "wait"]), st.integers(1, 4), st.sampled_from([0.25, 1.0, 3.0])),
+    st.tuples(
+        st.sampled_from(["set", "cancel", "wait"]), st.integers(1, 4), st.sampled_from([0.25, 0.5, 1.0, 1.75, 3.0])
+    ),
     max_size=30,
 )
 
@@ -70,3 +73,24 @@ def test_each_fires_once_when_its_time_is_up_unless_cancelled(deeds: list[tuple[
     loop.close()
     assert sorted(fired) == due
     assert [when for when, _ in fired] == [when for when, _ in due]
+
+
+@given(st.lists(st.integers(1, 5_000), min_size=10, max_size=30))
+def test_cancelled_timers_do_not_pile_up_and_the_others_fire(delays: list[int]) -> None:
+    loop, fired = Clock(), list[RequestId]()
+
+    async def main() -> None:
+        timers = Timers(fired.append)
+        for number in range(3 * CANCELLED):
+            timers.set(request(number), delays[number % len(delays)] / 1000)
+            if number >= len(delays):
+                timers.cancel(request(number))
+        assert len(timers) == len(delays)
+        assert len(timers._heap) <= 2 * len(delays) + CANCELLED + 1
+        loop.sleep_until(10)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert [each.operation for each in fired] == sorted(range(len(delays)), key=lambda i: (delays[i], i))
