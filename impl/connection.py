@@ -15,6 +15,7 @@ from typing import TypeVar
 from impl.errors import UserError
 from impl.transport import HELLO_SECONDS, Address, Frames, reason_of
 from impl.wire import (
+    CALLS_AT_ONCE,
     LENGTH_BYTES,
     PROTOCOL,
     ROOM_FOR_ANSWER_BYTES,
@@ -31,9 +32,6 @@ from impl.wire import (
     reply_decoder,
 )
 from spec.types import ClientId, NodeId
-
-CALLS_AT_ONCE = 256
-"""Calls of one connection that may wait for their replies; a node reads no more than that."""
 
 T = TypeVar("T")
 

@@ -22,6 +22,10 @@ LONGEST_MS = 2**31 - 1
 """The longest that can be asked for."""
 
 
+ASKED = Invoke, Forward
+"""What has a deadline."""
+
+
 def milliseconds(seconds: float) -> int:
     """How long somebody waits, as it is said to others: at least a millisecond, and no more than can be said."""
     return max(1, int(min(seconds * 1000, LONGEST_MS)))
@@ -30,7 +34,7 @@ def milliseconds(seconds: float) -> int:
 def arriving(event: Event, stamp: Stamp | None = None) -> Arrival:
     """An event that is there now."""
     asked = event.message if isinstance(event, Deliver) else event
-    if isinstance(asked, Invoke | Forward) and asked.within_ms is not None:
+    if isinstance(asked, ASKED) and asked.within_ms is not None:
         return Arrival(event, stamp, time.monotonic() + asked.within_ms / 1000)
     return Arrival(event, stamp)
 

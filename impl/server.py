@@ -22,7 +22,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from impl.deadlines import arriving, worth_beginning
 from impl.door import Door
@@ -30,6 +29,7 @@ from impl.faults import Faults
 from impl.meters import Meters
 from impl.nodelog import Say
 from impl.runtime import Arrival, Released, Runtime
+from impl.session import Session, Waiting
 from impl.settings import Settings
 from impl.storage import DiskFull
 from impl.timers import Timers
@@ -72,7 +72,7 @@ from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
 from spec.messages import Failed, Found, Get, Operation, Overloaded, Put, Refused, Result, Stored, as_asked_again
 from spec.state import awaits_result
 from spec.token import TokenError, seal, unseal
-from spec.types import ClientId, Key, Milliseconds, NodeId, RequestId
+from spec.types import Key, Milliseconds, NodeId, RequestId
 
 THREAD_SECONDS = 0.002
 """While commits take less than this, to wait for them costs less than to have another thread wait."""
@@ -82,37 +82,6 @@ FULL_DISK_RETRY_SECONDS = 1.0
 
 DRAIN_LOOK_SECONDS = 0.01
 """How often a node that stops looks whether everything has been answered."""
-
-CALLS_AT_ONCE = 256
-"""Puts and gets of one connection that may wait for their replies; until some are told, no more are read."""
-
-
-class Session:
-    """A client's connection."""
-
-    def __init__(self, frames: Frames, client: ClientId) -> None:
-        """Nothing has been asked yet."""
-        self.frames, self.client = frames, client
-        self._calls = 0
-        self._held = False
-        frames.on_slow = lambda slow: frames.hold("slow", slow)
-
-    def count(self, calls: int) -> None:
-        """So many more calls wait for their replies, or fewer."""
-        self._calls += calls
-        hold = self._calls >= CALLS_AT_ONCE // (2 if self._held else 1)
-        if hold != self._held:
-            self._held = hold
-            self.frames.hold("calls", hold)
-
-
-class Waiting(NamedTuple):
-    """Who waits for the reply to a request, and for what."""
-
-    session: Session
-    operation: Operation
-    since: float
-    """When it asked, by the monotonic clock."""
 
 
 class Server:

@@ -42,6 +42,9 @@ ROOM_FOR_CALL_BYTES = 1024 * 1024
 PARCEL_MESSAGES, PARCEL_BYTES = 1024, 1024 * 1024
 """How many messages a frame between nodes carries at most, and how large it is at most unless it carries one."""
 
+CALLS_AT_ONCE = 256
+"""Puts and gets of one connection that may wait for their replies; a node reads no more, and a client makes no more."""
+
 T = TypeVar("T")
 
 

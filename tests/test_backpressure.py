@@ -18,10 +18,9 @@ from msgspec import structs
 
 from impl import door, server, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
-from impl.connection import CALLS_AT_ONCE
 from impl.local import free_ports
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
-from impl.wire import HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
+from impl.wire import CALLS_AT_ONCE, HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
 from spec.types import ClientId, Key, Limits, NodeId
 from tests.nodes import ONE, THREE, clients, running, settings_of
 from tests.test_limits import peer_hello
