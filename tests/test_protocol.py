@@ -28,7 +28,7 @@ def test_invariants_hold_in_every_state_of_random_walks(config: Config) -> None:
     happened: set[str] = set()
     eventful = 0
     for seed in range(40):
-        steps = walk(seed, 150, config)
+        steps = walk(seed, 240, config)
         for name, parameters, s in steps:
             assert not broken(s), f"seed {seed}: {broken(s)} after {name}{parameters}"
             happened.add(name)
@@ -41,8 +41,8 @@ def test_lemmas_hold_wherever_their_action_may_happen() -> None:
     functions = functions_of(protocol)
     checked = 0
     rnd = random.Random(1)
-    for seed in range(20):
-        for _, _, s in walk(seed, 100, CONFIGS[0])[::7]:
+    for seed in range(30):
+        for _, _, s in walk(seed, 120, CONFIGS[0])[::7]:
             for action in protocol.ACTIONS:
                 name = action.__name__
                 parameters = choices(s, name, 99, rnd)
@@ -58,7 +58,7 @@ def test_lemmas_hold_wherever_their_action_may_happen() -> None:
 def test_a_write_is_acknowledged_read_and_superseded() -> None:
     """The main line, step by step: put at A, replicated to B, read at C, written again at C."""
     s = beginning(CONFIGS[0])
-    a, b, c = s.nodes
+    a, b, c, _ = s.nodes
     s = protocol.put(s, a, BLIND, Value(b"x=1"), a)
     (first,) = s.created
     assert not protocol.acknowledge_ok(s, a, first)
