@@ -621,13 +621,7 @@ def inv_durable_acknowledgement(s: State) -> bool:
 
 def inv_released(s: State) -> bool:
     """An owner's acknowledgement of what it was handed stands for durable copies of all that its context covers."""
-    return all(
-        t.owner in s.owners
-        and t.holder in s.nodes
-        and descends(s.minted, t.context)
-        and all(implies(covers(t.context, x.dot), stored(s, t.owner, x)) for x in s.created)
-        for t in s.taken
-    )
+    return all(implies(covers(t.context, x.dot), stored(s, t.owner, x)) for t in s.taken for x in s.created)
 
 
 # The invariants that support them.
@@ -641,6 +635,7 @@ def inv_owners(s: State) -> bool:
         and all(a.owner in s.owners for a in s.acks)
         and all(a.owner in s.owners for a in s.counted)
         and all(m.holder in s.nodes and m.owner in s.owners for m in s.handed)
+        and all(t.holder in s.nodes and t.owner in s.owners for t in s.taken)
         and all(o in s.owners for n in s.nodes for o in s.owed[n])
         and s.owners.issubset(s.nodes)
     )
@@ -661,8 +656,10 @@ def inv_numbering(s: State) -> bool:
 
 def inv_minted(s: State) -> bool:
     """No version or context is ahead of what was minted."""
-    return all(covers(s.minted, v.dot) and descends(s.minted, v.context) for v in s.created) and all(
-        descends(s.minted, p.context) for p in s.replies
+    return (
+        all(covers(s.minted, v.dot) and descends(s.minted, v.context) for v in s.created)
+        and all(descends(s.minted, p.context) for p in s.replies)
+        and all(descends(s.minted, t.context) for t in s.taken)
     )
 
 

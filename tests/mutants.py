@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         name="a replica acknowledges without writing",
         file="repair.py",
-        old="        store(storage, message.key, message.siblings),\n        (Send(source, Written",
+        old="        store(storage, message.key, message.siblings, owed),\n        (Send(source, Written",
         new="        (),\n        (Send(source, Written",
         model="put-get-drop",
         claim="quorum-meaning-put",
@@ -68,7 +68,7 @@ MUTANTS = (
         old="store(storage, message.key, message.siblings, owed)",
         new="store(storage, message.key, message.siblings)",
         model="sloppy-put",
-        claim="quorum-meaning-put",
+        claim="placement",
         diverges=True,
     ),
     Mutant(
@@ -88,7 +88,7 @@ MUTANTS = (
         file="handoff.py",
         old="not may_release(row.siblings, message.context)",
         new="False",
-        model="sloppy-puts-one",
+        model="sloppy-put-put",
         claim="hint-conservation",
         unproved="release/inv_durable_acknowledgement",
     ),
@@ -97,13 +97,13 @@ MUTANTS = (
         file="coordinate.py",
         old="request.holders.get(source) != (message.owner or source)",
         new="source not in request.holders",
-        model="ask-another",
+        model="ask-again-sloppy",
         claim="quorum-meaning-put",
     ),
     Mutant(
         name="a put that is asked again is minted again where it was forgotten",
         file="coordinate.py",
-        old="put.again and may_have_forgotten(row)",
+        old="put.again and may_have_forgotten(row, owner)",
         new="False",
         model="ask-again",
         claim="one-dot-per-request",
@@ -136,8 +136,8 @@ MUTANTS = (
     Mutant(
         name="a coordinator sends the new version alone, not the whole set",
         file="coordinate.py",
-        old="Send(owner, Write(request, put.key, row.siblings))",
-        new="Send(owner, Write(request, put.key, FSet.of(v for v in row.siblings if v.dot == dot)))",
+        old="Write(request, put.key, kept.siblings, ",
+        new="Write(request, put.key, FSet.of(v for v in kept.siblings if v.dot == dot), ",
         model="puts-get",
         claim="context-honesty",
         diverges=True,
@@ -155,9 +155,9 @@ MUTANTS = (
     Mutant(
         name="an acknowledgement that arrives twice counts twice",
         file="coordinate.py",
-        old="    if not is_write_quorum(acknowledged, node.config):",
-        new="    twice = owner in request.acknowledged and len(acknowledged) > 1\n"
-        "    if not (twice or is_write_quorum(acknowledged, node.config)):",
+        old="        if not is_write_quorum(counted.acknowledged, node.config):",
+        new="        twice = holder in request.acknowledged and len(counted.acknowledged) > 1\n"
+        "        if not (twice or is_write_quorum(counted.acknowledged, node.config)):",
         model="write-all-duplicate",
         claim="quorum-meaning-put",
     ),
