@@ -63,6 +63,8 @@ def descends(later: Clock, earlier: Clock) -> bool:
 
 def join(a: Clock, b: Clock) -> Clock:
     """The least clock that descends from both."""
+    if a == NOTHING:
+        return b  # where every fold begins
     return Counts.of({actor: max(a[actor], b[actor]) for actor in a.keys() | b.keys()})
 
 

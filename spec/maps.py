@@ -16,8 +16,7 @@ declared with `order=True`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from operator import lt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 from msgspec import Struct
@@ -33,6 +32,16 @@ def implies(premise: bool, conclusion: bool) -> bool:
     return not premise or conclusion
 
 
+def is_increasing(elements: Sequence[K]) -> bool:
+    """Whether each element is less than the next; there is at least one. Most have two or three: a loop is fastest."""
+    last = elements[0]
+    for element in elements[1:]:
+        if not last < element:
+            return False
+        last = element
+    return True
+
+
 class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_like=True, forbid_unknown_fields=True):
     """A finite set, held as a strictly increasing tuple."""
 
@@ -41,7 +50,7 @@ class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_l
     def __post_init__(self) -> None:
         """Refuse a tuple that is not strictly increasing (ValueError)."""
         items = self.items
-        if len(items) > 1 and not all(map(lt, items, items[1:])):
+        if len(items) > 1 and not is_increasing(items):
             raise ValueError("the elements of a set must be strictly increasing")
 
     @classmethod
@@ -85,10 +94,8 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.entries) > 1:
-            keys = [k for k, _ in self.entries]
-            if not all(map(lt, keys, keys[1:])):
-                raise ValueError("the keys of a map must be strictly increasing")
+        if len(self.entries) > 1 and not is_increasing([k for k, _ in self.entries]):
+            raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:
         """The keys that are stored."""
