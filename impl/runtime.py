@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from impl.errors import UserError
 from impl.recorder import Recorder, start_recording
 from impl.storage import DiskFull, Storage
@@ -33,7 +35,7 @@ EPOCH = "epoch"
 """The fact that counts the runs of the node."""
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True):
     """An event that waits for its step."""
 
     event: Event
@@ -43,7 +45,7 @@ class Arrival(NamedTuple):
     """When nobody waits for it any more, for those who have a clock (`impl.deadlines`)."""
 
 
-class Released(NamedTuple):
+class Released(Struct, frozen=True):
     """An effect that may leave, and its name."""
 
     stamp: Stamp
@@ -140,18 +142,19 @@ class Runtime:
     def _step(self, arrival: Arrival, batch: Batch) -> Outcome:
         event = arrival.event
         request_id = request_of(event)
-        request = self.requests.get(request_id) if request_id is not None else None
+        request = None if request_id is None else self.requests.get(request_id)
         outcome = step(self.node, request, self.storage, event)
-        self.seq += 1
+        self.seq = seq = self.seq + 1
         self.node = outcome.node
         if request_id is not None:
             batch.requests.setdefault(request_id, request)
             self._keep(request_id, outcome.request)
         if outcome.writes:
             self.storage.write(outcome.writes)
-        name, epoch, seq = self.node.name, self.epoch, self.seq
-        for index, effect in enumerate(outcome.effects):
-            batch.released.append(Released(Stamp(name, epoch, seq, index), effect))
+        if outcome.effects:
+            name, epoch, released = outcome.node.name, self.epoch, batch.released
+            for index, effect in enumerate(outcome.effects):
+                released.append(Released(Stamp(name, epoch, seq, index), effect))
         return outcome
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:

@@ -222,10 +222,11 @@ class Server:
     def release(self, released: list[Released]) -> None:
         """Do what a batch decided; it has been committed."""
         leaving: dict[NodeId, list[Envelope]] = {}
-        for stamp, effect in released:
+        for each in released:
+            effect = each.effect
             match effect:
                 case Send():
-                    leaving.setdefault(effect.target, []).append(Envelope(stamp, effect.message))
+                    leaving.setdefault(effect.target, []).append(Envelope(each.stamp, effect.message))
                 case events.Reply():
                     self._tell(effect.request, effect.result)
                 case SetTimer():

@@ -6,7 +6,7 @@ client does not take what it is sent, nothing more is read from it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from impl.transport import Frames
 from impl.wire import CALLS_AT_ONCE
@@ -33,7 +33,7 @@ class Session:
             self.frames.hold("calls", hold)
 
 
-class Waiting(NamedTuple):
+class Waiting(Struct, frozen=True):
     """Who waits for the reply to a request, and for what."""
 
     session: Session

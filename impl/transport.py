@@ -70,6 +70,11 @@ def ignore(*_: object) -> None:
     """The callback of those who have nothing to say."""
 
 
+def room_of(size: int) -> memoryview:
+    """So many bytes to write to."""
+    return memoryview(bytearray(size))
+
+
 class Frames(asyncio.BufferedProtocol):
     """One connection, as frames. Its owner sets the three callbacks and may change them as the conversation goes on."""
 
@@ -88,7 +93,7 @@ class Frames(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._holds: set[str] = set()
-        self._room = bytearray(ROOM_BYTES)
+        self._room = room_of(ROOM_BYTES)
         self._start = self._end = self._received = self._written = 0
         self._outgoing: list[bytes] = []
 
@@ -180,7 +185,7 @@ class Frames(asyncio.BufferedProtocol):
         self.on_lost()
         # Callbacks know the connection that knows them: without this its room would wait for the garbage collector.
         self.on_open = self.on_frame = self.on_refused = self.on_lost = self.on_slow = ignore
-        self._room = bytearray()
+        self._room = room_of(0)
 
     def pause_writing(self) -> None:
         """The other side does not keep up."""
@@ -195,10 +200,10 @@ class Frames(asyncio.BufferedProtocol):
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Room for what arrives; never empty."""
         if self._end == len(self._room):
-            room = bytearray(2 * len(self._room))
+            room = room_of(2 * len(self._room))
             room[: self._end] = self._room
             self._room = room
-        return memoryview(self._room)[self._end :]
+        return self._room[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes arrived."""
@@ -211,7 +216,7 @@ class Frames(asyncio.BufferedProtocol):
             self.close()
 
     def _take_frames(self) -> None:
-        room, view = self._room, memoryview(self._room)
+        room = self._room
         while self._end - self._start >= LENGTH_BYTES and not self._closing and not self._holds:
             body = self._start + LENGTH_BYTES
             size = int.from_bytes(room[self._start : body])
@@ -220,13 +225,13 @@ class Frames(asyncio.BufferedProtocol):
             if self._end - body < size:
                 break
             self._start = body + size
-            self.on_frame(view[body : body + size])
+            self.on_frame(room[body : body + size])
         if self._closing or self._start == self._end:
             self._start = self._end = 0
             if len(self._room) > ROOM_BYTES:
-                self._room = bytearray(ROOM_BYTES)
+                self._room = room_of(ROOM_BYTES)
         elif self._start > 0:  # move the unfinished frame to the front
-            rest = view[self._start : self._end]
+            rest = room[self._start : self._end]
             self._room[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
 

@@ -238,9 +238,11 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
         kept = owing(kept, FSet.of([stands_for]))
     started = PutInFlight(request, put.key, asked.origin, dot, put.show, holders, acknowledged=FSet())
     sends = tuple(
-        Send(holder, Write(request, put.key, kept.siblings, None if holder == owner else owner))
-        for holder, owner in holders.items()
-        if holder != node.name
+        [
+            Send(holder, Write(request, put.key, kept.siblings, None if holder == owner else owner))
+            for holder, owner in holders.items()
+            if holder != node.name
+        ]
     )
     timer = SetTimer(request, asked.patience_ms)
     counted = acknowledge(node, started, node.name, kept)
@@ -300,7 +302,7 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
     """Coordinate a get: ask the other holders, and count what this node holds as the first answer."""
     request = asked.request
     started = GetInFlight(request, get.key, asked.origin, holders.keys(), answers=FMap(), answered=False)
-    sends = tuple(Send(holder, Read(request, get.key)) for holder in holders if holder != node.name)
+    sends = tuple([Send(holder, Read(request, get.key)) for holder in holders if holder != node.name])
     timer = SetTimer(request, asked.patience_ms)
     own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
     return replace(own, effects=(*sends, timer, *own.effects))

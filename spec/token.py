@@ -22,6 +22,7 @@ from spec.types import Key
 MAC_BYTES = 16
 PURPOSE = b"ringspec context"
 
+_encode_clock = msgspec.msgpack.Encoder().encode
 _decode_clock = msgspec.msgpack.Decoder(Clock).decode
 
 
@@ -38,7 +39,7 @@ def mac(secret: bytes, key: Key, body: bytes) -> bytes:
 
 def seal(secret: bytes, key: Key, clock: Clock) -> str:
     """The token for what somebody who read this key has seen; printable ASCII without spaces."""
-    body = msgspec.msgpack.encode(clock)
+    body = _encode_clock(clock)
     return urlsafe_b64encode(mac(secret, key, body) + body).decode().rstrip("=")
 
 

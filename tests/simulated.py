@@ -186,7 +186,8 @@ class SimulatedStore:
                 self.timer_list.append(Timer(self.now_ms + RETRY_MS, name, event.request))
 
     def release(self, name: NodeId, released: list[Released]) -> None:
-        for stamp, effect in released:
+        for each in released:
+            stamp, effect = each.stamp, each.effect
             match effect:
                 case Send(target, message):
                     if (name in self.cut_off) == (target in self.cut_off):

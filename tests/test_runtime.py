@@ -47,7 +47,8 @@ class Net:
         self.on_the_way[node].append(Arrival(Invoke(RequestId(ClientId("me"), number), operation)))
 
     def release(self, source: NodeId, released: list[Released]) -> None:
-        for stamp, effect in released:
+        for each in released:
+            stamp, effect = each.stamp, each.effect
             if isinstance(effect, Send):
                 self.on_the_way[effect.target].append(Arrival(Deliver(source, effect.message), stamp))
             elif isinstance(effect, Reply):
