@@ -6,7 +6,7 @@ get. Three things take turns, because a machine that is shared is never the same
 with it, and the same messages and commits without a specification (`tests.bench.echo`); then come the storage alone and
 `step` alone. Throughput says what this machine did at that moment; what lasts is the CPU that an operation takes and
 the ratios between neighbours. Run as `pytest -m bench -s tests/bench/test_node_bench.py` or
-`python -m tests.bench.bench_node [rounds] [seconds]`.
+`python -m tests.bench.bench_node [rounds] [seconds] [plot.svg]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,7 @@ from spec.siblings import NO_VERSIONS
 from spec.state import Node, Request
 from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId, Value
 from tests.bench.load import Kind, Load, Measured, key_of
+from tests.bench.plot import Panel, svg
 
 KEYS, VALUE_BYTES, CLIENTS = 20_000, 100, (1, 8, 64)
 PUT_KEYS = {1: 2_000, 8: 8_000, 64: KEYS}
@@ -110,8 +111,8 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def measure(store: Store, kind: Kind, clients: int, keys: int, seconds: float) -> Figures:
-    """Put so many clients, in one process or two, on a store."""
+def measure(store: Store, kind: Kind, clients: int, keys: int, seconds: float, every: int = 1) -> Figures:
+    """Put so many clients, in one process or two, on a store and so many keys, or every so many-th of them."""
     parts = 1 if clients < 8 else 2
     loads = [
         Load(
@@ -119,6 +120,7 @@ def measure(store: Store, kind: Kind, clients: int, keys: int, seconds: float) -
             store.addresses,
             (clients * part // parts, clients * (part + 1) // parts),
             (keys * part // parts, keys * (part + 1) // parts),
+            every,
             VALUE_BYTES,
             seconds,
         )
@@ -168,7 +170,11 @@ def figures(measured: list[Measured], spent: float) -> Figures:
 # The whole comparison.
 
 
-async def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> None:
+Findings: TypeAlias = dict[tuple[Subject, Kind, int], list[Figures]]
+"""What was measured of whom, doing what, for so many clients; a measurement for each round."""
+
+
+async def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> Findings:
     """Measure everything and print the tables."""
     with tempfile.TemporaryDirectory(prefix="ringspec-bench-") as name:
         directory = Path(name)
@@ -182,7 +188,7 @@ async def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> No
                 await asyncio.to_thread(measure, store, "fill", 64, KEYS, 3600.0)
             say(f"{'':>15}{'clients':>8}{'ops/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'CPU ms/op':>11}{'load ms/op':>11}"
                 f"{'cores':>7}{'machine':>9}")  # fmt: skip
-            found: dict[tuple[Subject, Kind, int], list[Figures]] = {}
+            found: Findings = {}
             for number in range(rounds):
                 for clients in CLIENTS if number == 0 else CLIENTS[-1:]:
                     for kind in kinds():
@@ -197,6 +203,18 @@ async def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> No
     say("")
     for text in (*storage_alone(), *step_alone(), *others()):
         say(text)
+    return found
+
+
+def panels(found: Findings) -> Iterator[Panel]:
+    """Throughput and the slowest of a hundred, against the number of clients."""
+    for title, number in (("operations per second", "per_second"), ("99th percentile, ms", "p99_ms")):
+        for kind in kinds():
+            lines: dict[str, dict[str, list[float]]] = {}
+            for (subject, what, clients), measured in found.items():
+                if what == kind:
+                    lines.setdefault(subject, {})[str(clients)] = [getattr(f, number) for f in measured]
+            yield Panel(f"{kind}s: {title}", "clients", lines)
 
 
 def kinds() -> Iterator[Kind]:
@@ -340,11 +358,17 @@ def others() -> Iterator[str]:
             yield f"{name}: installed, but this benchmark does not know how to drive it yet"
 
 
-def main(rounds: int = 3, seconds: float = 5.0) -> None:
-    """Run it."""
+def main(rounds: int = 3, seconds: float = 5.0, plot: Path | None = None) -> None:
+    """Run it, and draw it if there is a file to draw to."""
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before; {KEYS:,} keys, {VALUE_BYTES}-byte values")
-    asyncio.run(compare(rounds, seconds, lambda text: print(text, flush=True)))
+    found = asyncio.run(compare(rounds, seconds, lambda text: print(text, flush=True)))
+    if plot is not None:
+        plot.write_text(
+            svg(f"ringspec: 3 nodes, n=3, r=w=2, {VALUE_BYTES}-byte values, {KEYS:,} keys", [*panels(found)])
+        )
+        print(f"plot: {plot}")
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    said = dict(zip(("rounds", "seconds", "plot"), sys.argv[1:], strict=False))
+    main(int(said.get("rounds", 3)), float(said.get("seconds", 5)), Path(said["plot"]) if "plot" in said else None)

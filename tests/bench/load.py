@@ -41,6 +41,8 @@ class Load(Struct, frozen=True):
     """From the first, up to but without the second."""
     keys: tuple[int, int]
     """From the first, up to but without the second."""
+    every: int = 1
+    """Only every so many-th of them."""
     value_bytes: int = 100
     seconds: float = 3600.0
     """How long to ask, while there are keys; each client then waits for its last reply."""
@@ -158,7 +160,7 @@ class Clients:
 def main() -> None:
     """One load."""
     load = msgspec.json.decode(sys.stdin.buffer.readline(), type=Load)
-    keys = [key_of(number) for number in range(*load.keys)]
+    keys = [key_of(number) for number in range(*load.keys, load.every)]
     random.Random(load.keys[0]).shuffle(keys)
     clients = Clients(load)
     if load.kind == "put":
