@@ -19,7 +19,7 @@ from spec.maps import Counts
 from spec.types import NodeId
 
 
-class Actor(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+class Actor(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """One unbroken numbering of writes."""
 
     node: NodeId
@@ -33,7 +33,7 @@ class Actor(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
         return self.node if self.birth == 1 else f"{self.node}.{self.birth}"
 
 
-class Dot(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+class Dot(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """The name of one write event."""
 
     actor: Actor

@@ -7,6 +7,9 @@ Every collection of the specification is one of these. Each is a frozen Struct o
 * iteration has one order, whatever the hash seed, so that counts, counterexamples and traces are reproducible;
 * they are their own wire and storage format, and an unsorted or repeating tuple is refused on decoding.
 
+Values cannot form cycles. Those that are held by the ten thousand, these and what a row is made of, are therefore kept
+from the garbage collector (`gc=False`), whose every look at all of them would stop a node.
+
 `Counts` and `SetMap` are total maps with a default, zero and the empty set, that is never stored: writing the default
 removes the entry. `FMap` has no default; looking up what it does not hold is an error of ours.
 
@@ -42,7 +45,9 @@ def is_increasing(elements: Sequence[K]) -> bool:
     return True
 
 
-class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_like=True, forbid_unknown_fields=True):
+class FSet(
+    Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
     """A finite set, held as a strictly increasing tuple."""
 
     items: tuple[T, ...] = ()
@@ -87,7 +92,14 @@ class FSet(Struct, Generic[T], frozen=True, order=True, cache_hash=True, array_l
 
 
 class _Entries(
-    Struct, Generic[K, V], frozen=True, order=True, cache_hash=True, array_like=True, forbid_unknown_fields=True
+    Struct,
+    Generic[K, V],
+    frozen=True,
+    order=True,
+    cache_hash=True,
+    array_like=True,
+    forbid_unknown_fields=True,
+    gc=False,
 ):
     """What the maps share: entries sorted by key, each key once."""
 

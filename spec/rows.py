@@ -19,14 +19,14 @@ from spec.siblings import NO_VERSIONS, Siblings
 from spec.types import NodeId, RequestId
 
 
-class Minted(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+class Minted(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """Which dot of the row's actor a request was given."""
 
     request: RequestId
     counter: Annotated[int, Meta(ge=1)]
 
 
-class Row(Struct, frozen=True, order=True, cache_hash=True):
+class Row(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """What a node holds durably for one key."""
 
     siblings: Siblings = NO_VERSIONS

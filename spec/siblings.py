@@ -26,7 +26,7 @@ from spec.maps import FSet
 from spec.types import Value
 
 
-class Version(Struct, frozen=True, order=True, cache_hash=True):
+class Version(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """One write of one key."""
 
     dot: Dot

@@ -36,7 +36,7 @@ def require(condition: bool, problem: str) -> None:
         raise ConfigError(problem)
 
 
-class RequestId(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+class RequestId(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """The name of one operation of one client. A retried put keeps its id; a retried get takes a new one."""
 
     client: ClientId
