@@ -49,7 +49,7 @@ def worth_beginning(batch: Sequence[Arrival], now: float) -> tuple[list[Arrival]
             late.append(each)
         elif isinstance(each.event, Invoke):
             left_ms = milliseconds(each.until - now)
-            still.append(each._replace(event=replace(each.event, within_ms=left_ms)))
+            still.append(replace(each, event=replace(each.event, within_ms=left_ms)))
         else:  # a message is received as it was sent
             still.append(each)
     return still, late
