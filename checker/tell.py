@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spec.clock import show_clock
 from spec.cluster import (
@@ -20,6 +20,7 @@ from spec.cluster import (
     Heal,
     Restart,
     Suspect,
+    event_of,
 )
 from spec.messages import (
     Answer,
@@ -74,6 +75,21 @@ def tell_action(action: Action) -> str:
             return f"the network cuts off {', '.join(action.side)}"
         case Heal():
             return "the network heals"
+
+
+def draw_action(action: Action) -> tuple[Sequence[str], str]:
+    """Between whom it happens, and what."""
+    match action:
+        case Ask():
+            return (client_id(action.client), action.node), tell_operation(action.operation)
+        case Arrive():
+            return (action.envelope.source, action.envelope.target), tell_message(action.envelope.message)
+        case CrashAfterCommit():
+            return (event_of(action.during)[0],), tell_action(action)
+        case Expire() | Crash() | Restart():
+            return (action.node,), tell_action(action)
+        case Drop() | Duplicate() | Cut() | Heal():
+            return (), tell_action(action)
 
 
 def tell_operation(operation: Operation) -> str:
