@@ -86,7 +86,9 @@ def draw_action(action: Action) -> tuple[Sequence[str], str]:
             return (action.envelope.source, action.envelope.target), tell_message(action.envelope.message)
         case CrashAfterCommit():
             return (event_of(action.during)[0],), tell_action(action)
-        case Expire() | Crash() | Restart():
+        case HandOver():
+            return (action.node, action.target), tell_action(action)
+        case Expire() | Suspect() | Crash() | Restart():
             return (action.node,), tell_action(action)
         case Drop() | Duplicate() | Cut() | Heal():
             return (), tell_action(action)
