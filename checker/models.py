@@ -376,13 +376,6 @@ MODELS: dict[str, Model] = {
         scenario=world((P, P), contacts=(FIRST,), suspicious=()),
         claims=("no-lost-write", "quorum-meaning-put", "hint-conservation"),
     ),
-    "ask-again-sloppy": Model(
-        about="W = 3; a client asks again for a put whose coordinator has come to suspect others than before",
-        scenario=world(
-            (P,), nodes=4, r=1, w=3, contacts=(FIRST,), suspicious=(FIRST,), patience=1, faults=Faults(suspicions=2)
-        ),
-        claims=("no-lost-write", "quorum-meaning-put", "hint-conservation", "one-dot-per-request"),
-    ),
     "sloppy-puts": Model(
         about="two puts, one of them through the node that owns nothing of the key; one suspicion",
         scenario=world(

@@ -275,9 +275,14 @@ def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> C
         effects = (answer(request.origin, request.request, stored),)
         counted = replace(counted, answered=True)
     owed = missing(counted) if node.config.sloppy else NOBODY
-    if owed and node.lingering < node.config.limits.lingering_requests:
+    if owed and may_linger(node, request):
         return Counted(counted, row, effects)
     return Counted(None, owing(row, owed), (*effects, CancelTimer(request.request)))
+
+
+def may_linger(node: Node, request: PutInFlight | GetInFlight) -> bool:
+    """Whether a request that is answered may wait for who has not answered: it does already, or there is room."""
+    return request.answered or node.lingering < node.config.limits.lingering_requests
 
 
 def missing(request: PutInFlight) -> FSet[NodeId]:
@@ -318,7 +323,7 @@ def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, 
     if not request.answered:
         effects = (answer(request.origin, request.request, found(merged)),)
     repaired, writes, repairs = repair_stale(node, storage, replace(heard, answered=True), merged)
-    if len(repaired.answers) < len(request.asked) and node.lingering < node.config.limits.lingering_requests:
+    if len(repaired.answers) < len(request.asked) and may_linger(node, request):
         return Outcome(node, repaired, writes, (*effects, *repairs))
     return Outcome(node, None, writes, (*effects, *repairs, CancelTimer(request.request)))
 

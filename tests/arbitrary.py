@@ -79,7 +79,9 @@ def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
 # Walks of the protocol.
 
 FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
-FREQUENT |= {"answer": 8, "collect": 12, "reply": 9, "hint": 3, "hand": 8, "take": 12, "release": 16, "drop": 8}
+FREQUENT |= {"answer": 8, "collect": 12, "reply": 9}
+HINTS = {"hint": 6, "hand": 6, "take": 12, "release": 24, "drop": 24}
+"""Of every other walk; the others have none."""
 MOST_VERSIONS, MOST_MESSAGES = 5, 6
 
 
@@ -109,16 +111,27 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         assert isinstance(elements, FSet | SetMap)
         return rnd.choice(list(elements)) if len(elements) else None
 
-    node, owner, handed = one(s.nodes), one(s.owners), one(s.handed)
+    node = one(s.nodes) if len(s.owed) or rnd.random() < 0.2 else one(s.owners)
+    owner, handed = one(s.owners), one(s.handed)
+    fallbacks = [(target, owed) for target in s.nodes for owed in s.owed[target]]
+    sent_to = rnd.choice(fallbacks) if fallbacks and rnd.random() < 0.3 else (owner, owner)
+    spare = FSet.of(n for n in s.store if protocol.drop_ok(s, n))
+    if any(node == each for each in s.owners) and rnd.random() < 0.8:
+        owner = node
     reading = Reading(NodeId(str(one(s.nodes))), RequestId(ClientId("c"), rnd.randint(1, 2)))
     heard = one(s.heard)
     context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
     counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
     enough = [(a.coordinator, a.version) for a in s.counted if protocol.acknowledge_ok(s, a.coordinator, a.version)]
     by_action: dict[str, tuple[object, ...]] = {
-        "put": (node, one(s.replies) if s.replies and rnd.random() < 0.7 else BLIND, Value(b"v%d" % step), owner),
+        "put": (
+            sent_to[0],
+            one(s.replies) if s.replies and rnd.random() < 0.7 else BLIND,
+            Value(b"v%d" % step),
+            sent_to[1],
+        ),
         "again": (node, one(s.created), owner),
-        "send": (node, one(s.created), one(s.nodes), owner),
+        "send": (node, one(s.created), *sent_to),
         "receive": (one(s.sent),),
         "lose_sent": (one(s.sent),),
         "count": (one(s.acks),),
@@ -126,10 +139,10 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "acknowledge": rnd.choice(enough) if enough else (node, one(s.created)),
         "finish": rnd.choice(counted) if counted else (None,),
         "hint": (node, owner),
-        "hand": (node, owner),
+        "hand": rnd.choice(fallbacks) if fallbacks else (None,),
         "take": (handed, context_of(handed.versions) if isinstance(handed, Handed) else NOTHING),
         "release": (one(s.taken),),
-        "drop": (node,),
+        "drop": (one(spare) or node,),
         "lose_handed": (handed,),
         "lose_taken": (one(s.taken),),
         "answer": (reading, node),
@@ -159,12 +172,13 @@ def crowded(s: State, action: str) -> bool:
 def walk(seed: int, steps: int, config: Config) -> list[tuple[str, tuple[object, ...], State]]:
     """A random behaviour of the protocol: what happened, and the state after it."""
     rnd = random.Random(seed)
+    frequent = FREQUENT | (HINTS if seed % 2 else dict.fromkeys(HINTS, 0))
     actions: dict[str, Callable[..., State]] = {action.__name__: action for action in protocol.ACTIONS}
     guards = functions_of(protocol)
     state = beginning(config)
     told: list[tuple[str, tuple[object, ...], State]] = []
     for step in range(steps):
-        name = rnd.choices(list(actions), [FREQUENT.get(a, 1) for a in actions])[0]
+        name = rnd.choices(list(actions), [frequent.get(a, 1) for a in actions])[0]
         chosen = choices(state, name, step, rnd)
         if chosen is None or crowded(state, name) or not guards[f"{name}_ok"](state, *chosen):
             continue

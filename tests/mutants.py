@@ -69,7 +69,6 @@ MUTANTS = (
         new="store(storage, message.key, message.siblings)",
         model="sloppy-put",
         claim="placement",
-        diverges=True,
     ),
     Mutant(
         name="a hint goes as soon as it was handed over",
@@ -90,15 +89,6 @@ MUTANTS = (
         new="False",
         model="sloppy-put-put",
         claim="hint-conservation",
-        unproved="release/inv_durable_acknowledgement",
-    ),
-    Mutant(
-        name="an acknowledgement counts for whichever owner its sender now stands for",
-        file="coordinate.py",
-        old="request.holders.get(source) != (message.owner or source)",
-        new="source not in request.holders",
-        model="ask-again-sloppy",
-        claim="quorum-meaning-put",
     ),
     Mutant(
         name="a put that is asked again is minted again where it was forgotten",
@@ -191,7 +181,7 @@ MUTANTS = (
         name="a request repeated by the network mints again",
         file="coordinate.py",
         old="    if dot is None:\n",
-        new="    if dot is None or origin is not None:\n",
+        new="    if dot is None or asked.origin is not None:\n",
         model="forward-duplicate",
         claim="one-dot-per-request",
     ),
@@ -206,8 +196,8 @@ MUTANTS = (
     Mutant(
         name="answers that come after the reply are not looked at",
         file="coordinate.py",
-        old="    if len(repaired.answers) < node.config.n:\n        return Outcome(node, repaired,",
-        new="    if False:\n        return Outcome(node, repaired,",
+        old="    if len(repaired.answers) < len(request.asked) and",
+        new="    if False and",
         model="put-get-drop",
         claim="read-repair",
     ),

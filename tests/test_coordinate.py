@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Dot
 from spec.coordinate import may_mint
-from spec.events import CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Timeout, WriteDisk, WriteRow
+from spec.events import CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Suspicion, Timeout, WriteDisk, WriteRow
 from spec.maps import Counts, FMap, FSet
 from spec.messages import (
     Answer,
@@ -520,6 +521,27 @@ def test_a_client_is_told_once_per_request_in_flight(happenings: list[str]) -> N
                 hands.ask(A, PUT, put())
         assert len(hands.told) == opened - hands.servers[A].node.in_flight
     assert hands.row(A).counter == 1
+
+
+def test_an_acknowledgement_counts_for_the_owner_that_it_was_asked_for() -> None:
+    """D stood for B at first; it acknowledges that when it stands for C already."""
+    hands = Hands(names="abcd", config=small_config(w=3, sloppy=True))
+    coordinator, first, second = hands.owners()
+    stranger = hands.stranger()
+    hands.event(coordinator, Suspicion(first, True))
+    hands.ask(coordinator, PUT, put())
+    hands.deliver(lambda e: e.target == stranger)
+    (late,) = [e for e in hands.mail if e.source == stranger]
+    assert late.message == Written(PUT, first)
+    hands.expire(coordinator, PUT)
+    hands.event(coordinator, Suspicion(first, False))
+    hands.event(coordinator, Suspicion(second, True))
+    hands.ask(coordinator, PUT, replace(put(), again=True))
+    hands.send(stranger, coordinator, late.message)
+    about = hands.servers[coordinator].requests[PUT]
+    assert isinstance(about, PutInFlight)
+    assert about.holders[stranger] == second
+    assert about.acknowledged == FSet.of([coordinator])
 
 
 def test_a_reply_and_its_timer_go_together() -> None:

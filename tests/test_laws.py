@@ -31,11 +31,11 @@ def test_laws_hold_of_arbitrary_values(law: Callable[..., bool]) -> None:
 
 def test_laws_hold_of_the_histories_of_random_behaviours() -> None:
     checked = 0
-    for seed in range(25):
+    for seed in range(0, 60, 2):  # walks without hints, in which stores differ most
         for _, _, s in walk(seed, 80, Config(n=3, r=2, w=2))[::5]:
             assert laws.is_closed(s.seen, s.created)
-            held: list[Siblings] = [s.store[n] for n in s.nodes]
-            a, b, c = held
+            held: list[Siblings] = [s.store[n] for n in (*s.owners, *s.nodes)]
+            a, b, c, *_ = held
             assert laws.law_supersedes_transitive(s.seen, s.created)
             assert laws.law_merge_antichain(s.seen, s.created, a, b)
             assert laws.law_merge_maximal(s.seen, s.created, a, b)

@@ -119,6 +119,18 @@ async def many_requests(path: Path) -> None:
             await waits
 
 
+@case("lingering_requests")
+async def many_requests_that_wait_for_who_is_late(_: Path) -> None:
+    """Nothing is refused: those who cannot be waited for any more are owed the put at once."""
+    hands = Hands(config=small_config(r=1, w=1, limits=Limits(lingering_requests=2), sloppy=True))
+    owed = []
+    for number in range(1, 5):
+        key = Key(b"%d" % number)
+        hands.ask(A, request(number), put(b"v", key=key))
+        owed.append(len(hands.row(A, key).owed))
+    assert owed == [0, 0, 2, 2]
+
+
 @case("remembered_requests")
 async def many_requests_of_a_row(_: Path) -> None:
     """Nothing is refused: a row remembers the latest, and a test of coordination says what becomes of older ones."""

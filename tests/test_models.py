@@ -27,6 +27,7 @@ COUNTS = {
     "show": (1_246, 5_089),
     "sloppy-put": (722, 2_208),
     "sloppy-put-crash": (4_922, 19_943),
+    "sloppy-put-put": (1_311, 4_913),
 }
 QUICK = tuple(COUNTS)
 DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)
