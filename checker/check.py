@@ -11,9 +11,11 @@ A model that raises where it should answer is a bug, whosever it is: neither the
 import difflib
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
+from checker.branches import Watch, sources_of
 from checker.checkpoint import CheckpointError, search
 from checker.itf import dump
 from checker.itf_values import ItfError
@@ -58,10 +60,12 @@ def check(
     out: Path | None = None,
     progress: bool | None = None,
     one_line: bool = False,
+    coverage: bool = False,
     streams: Streams | None = None,
 ) -> int:
     """Search the model `name` within `bounds` and report; the answer is the exit code.
 
+    `coverage` also reports which branches were never taken, at several times the cost.
     `json` reports as JSON, `one_line` a violation in one line; `out` is where a counterexample is written as ITF;
     `progress` says whether to tell on stderr how far the search is, by default only to a terminal.
     """
@@ -76,8 +80,10 @@ def check(
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
     meter = _Meter(streams.stderr, json) if watching else None
+    watch = Watch(sources_of(machine)) if coverage else None
     try:
-        result = search(machine, how, bounds, meter.show if meter else None)
+        with watch.watching() if watch else nullcontext():
+            result = search(machine, how, bounds, meter.show if meter else None)
     except CheckpointError as error:
         print(error, file=streams.stderr)
         return USAGE
@@ -88,12 +94,13 @@ def check(
         if meter:
             meter.clear()
     try:
+        branches = watch.report() if watch else None
         if json:
-            print(as_json(machine, result), file=streams.stdout)
+            print(as_json(machine, result, branches), file=streams.stdout)
         elif one_line and result.violation is not None:
             print(tell_in_one_line(machine, result.violation), file=streams.stdout)
         else:
-            print(as_text(machine, result), file=streams.stdout)
+            print(as_text(machine, result, branches), file=streams.stdout)
         if out is not None:
             trace = as_trace(name, machine, result)
             if trace is None:

@@ -81,6 +81,7 @@ def bounds_of(states: int | None, depth: int | None, seconds: float | None, memo
 @click.option(
     "--resume", is_flag=True, help="Go on from the checkpoint. Only from one that you wrote: it can run code."
 )
+@click.option("--coverage", is_flag=True, help="Say which branches were never taken; takes several times as long.")
 @click.option("--interactive", is_flag=True, help="Choose yourself what happens next.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
@@ -98,6 +99,7 @@ def check(
     checkpoint: Path | None,
     checkpoint_seconds: float,
     resume: bool,
+    coverage: bool,
     interactive: bool,
     out: Path | None,
     as_json: bool,
@@ -115,9 +117,10 @@ def check(
         raise SystemExit(interact(models(), model, out=out))
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume)
-    raise SystemExit(
-        check(models(), model, bounds, how=how, json=as_json, out=out, progress=progress, one_line=one_line)
+    code = check(
+        models(), model, bounds, how=how, json=as_json, out=out, progress=progress, one_line=one_line, coverage=coverage
     )
+    raise SystemExit(code)
 
 
 @click.command()

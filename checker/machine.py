@@ -38,6 +38,7 @@ of action for coverage, and its parameters.
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -257,6 +258,15 @@ class TakesOneStep(Protocol[S, A]):
 
     def step(self, state: S, action: A) -> S:
         """The state that `action`, enabled in `state`, leads to."""
+
+
+@runtime_checkable
+class NamesSources(Protocol):
+    """Names the files whose functions decide what it does, for coverage of their branches."""
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """Python files, which the machine has imported."""
 
 
 @runtime_checkable

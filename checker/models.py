@@ -11,6 +11,7 @@ is false, which the checker has to show.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -39,6 +40,10 @@ READS: dict[str, Callable[[State], Hashable]] = {
 }
 
 ACTION_KINDS = ("Ask", "Arrive", "Expire", "Drop", "Duplicate", "Crash", "CrashAfterCommit", "Restart", "Cut", "Heal")
+
+
+SPECIFICATION = Path(cluster.__file__).parent
+NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction")
 
 
 def disks(state: State) -> Hashable:
@@ -142,6 +147,11 @@ class ClusterMachine:
         """What a trace has to name for a replay to mean the same."""
         config = self.scenario.config
         return {"nodes": len(self.scenario.members), "n": config.n, "r": config.r, "w": config.w}
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """The specification, but for its claims, and what claims and proofs alone use."""
+        return [file for file in SPECIFICATION.glob("*.py") if file.stem not in NOT_DECIDING]
 
     def initial(self) -> Iterable[State]:
         """All nodes up, nothing asked."""

@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 from msgspec import Struct, structs
 
+from checker.branches import BranchReport, tell_branches
 from checker.itf import About, Trace, encode_action, encode_state
 from checker.itf_values import Json
 from checker.machine import A, HasParams, Machine, S
@@ -50,10 +51,11 @@ class Report(Struct, frozen=True):
     collision_odds: float
     properties: tuple[PropertyResult, ...]
     coverage: tuple[Coverage, ...]
+    branches: BranchReport | None
     violation: ReportedViolation | None
 
 
-def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
+def as_json(machine: Machine[S, A], result: Result[S, A], branches: BranchReport | None = None) -> str:
     """A Report as indented JSON."""
     found = result.violation
     violation = None
@@ -72,6 +74,7 @@ def as_json(machine: Machine[S, A], result: Result[S, A]) -> str:
         collision_odds=result.collision_odds,
         properties=result.properties,
         coverage=result.coverage,
+        branches=branches,
         violation=violation,
     )
     return indented(report)
@@ -92,9 +95,11 @@ def reported(machine: Machine[S, A], path: tuple[Step[S, A], ...]) -> list[Repor
     return steps
 
 
-def as_text(machine: Machine[S, A], result: Result[S, A]) -> str:
+def as_text(machine: Machine[S, A], result: Result[S, A], branches: BranchReport | None = None) -> str:
     """The report for people, at most 100 columns wide."""
     blocks = [_headline(result), properties_told(result.properties), _coverage(result.coverage)]
+    if branches is not None:
+        blocks.append(tell_branches(branches))
     if result.violation is not None:
         blocks.append(tell_violation(machine, result.violation))
     return "\n\n".join(block for block in blocks if block)
