@@ -2,9 +2,9 @@
 
 Every condition of a program compiles to jumps that are taken or not: `if`, `while`, both halves of an `and`, the
 conditions of comprehensions and conditional expressions, each `case`, and each `for`, which goes on or is over. While a
-check runs, the interpreter reports every instruction of the functions in question, and a jump's outcome is known by
-where the next instruction is. Functions all of whose outcomes were seen are no longer watched, so that the cost falls
-as the check goes on; it stays several times that of a check that is not watched, on Python 3.11 as on later ones.
+check runs, the interpreter reports where each jump of the functions in question leads. From Python 3.12 on it can be
+asked for just that (`sys.monitoring`), for each jump until both outcomes were seen, which costs little. Python 3.11
+reports every instruction of a function that has outcomes not yet seen, and then a check takes several times as long.
 
 Not counted are `assert` statements, which are there not to fail, what the functions are defined by (decorators,
 defaults, class bodies), and functions never entered at all, which are named instead. A branch that is never taken is no
@@ -58,26 +58,38 @@ class BranchReport(Struct, frozen=True):
     """Functions, as file:line name."""
 
 
+class _Jump(Struct, frozen=True):
+    """A jump: where its condition stands, where one gets if it is not taken, and what either outcome means."""
+
+    span: Span
+    following: frozenset[int]
+    jumped: str
+    fell: str
+
+
 class _Watched:
     """A function: its conditions' outcomes, and those not seen so far."""
 
     def __init__(self, code: CodeType, file: _File) -> None:
         self.code, self.file = code, file
         self.entered = False
-        self.outcomes: dict[tuple[int, int], tuple[Span, str]] = dict(_outcomes(code, file))
-        self.missing = set(self.outcomes)
-        self.jumps = frozenset(offset for offset, _ in self.outcomes)
+        self.jumps: dict[int, _Jump] = dict(_jumps(code, file))
+        self.missing = {(offset, jumped) for offset in self.jumps for jumped in (False, True)}
+
+    def goes(self, jump: int, destination: int) -> None:
+        """From a jump it went there."""
+        self.missing.discard((jump, destination not in self.jumps[jump].following))
 
     def tracer(self) -> Tracer:
         """A local trace function for one call of it."""
-        last, missing, jumps = -1, self.missing, self.jumps
+        last, jumps = -1, self.jumps
 
         def trace(frame: FrameType, event: str, _arg: object) -> Any:  # Any: as `sys.settrace` has it
             nonlocal last
             if event == "opcode":
                 here = frame.f_lasti
                 if last >= 0:
-                    missing.discard((last, here))
+                    self.goes(last, here)
                 last = here if here in jumps else -1
             return trace
 
@@ -147,20 +159,36 @@ class Watch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what runs inside, in this thread."""
-        before = sys.gettrace()
-        sys.settrace(self.enter)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
+        if sys.version_info >= (3, 12):
+            with _monitored(self.enters, self.branches):
+                yield
+        else:
+            with _traced(self.enter):
+                yield
 
-    def enter(self, frame: FrameType, _event: str, _arg: object) -> Any:  # Any: as `sys.settrace` has it
-        """A function is called: watch it if it has outcomes that were not seen."""
-        code = frame.f_code
+    def enters(self, code: CodeType, _offset: int) -> None:
+        """A function is called."""
+        if (watched := self.watched_as(code)) is not None:
+            watched.entered = True
+
+    def branches(self, code: CodeType, offset: int, destination: int) -> bool:
+        """A jump leads somewhere; whether to hear of it again."""
+        watched = self.watched_as(code)
+        if watched is None or offset not in watched.jumps:
+            return False
+        watched.goes(offset, destination)
+        return (offset, True) in watched.missing or (offset, False) in watched.missing
+
+    def watched_as(self, code: CodeType) -> _Watched | None:
+        """What is known of a function, if it is of one of the files."""
         found = self.met.get(id(code))
         if found is None:
             found = self.met[id(code)] = code, self.watched.get(code)
-        watched = found[1]
+        return found[1]
+
+    def enter(self, frame: FrameType, _event: str, _arg: object) -> Any:  # Any: as `sys.settrace` has it
+        """A function is called: watch it if it has outcomes that were not seen."""
+        watched = self.watched_as(frame.f_code)
         if watched is None:
             return None
         watched.entered = True
@@ -175,9 +203,10 @@ class Watch:
         outcomes: dict[tuple[_Watched, Span], dict[str, bool]] = {}
         for watched in self.watched.values():
             if watched.entered:
-                for place, (span, outcome) in watched.outcomes.items():
-                    known = outcomes.setdefault((watched, span), {})
-                    known[outcome] = known.get(outcome, False) or place not in watched.missing
+                for offset, jump in watched.jumps.items():
+                    known = outcomes.setdefault((watched, jump.span), {})
+                    for jumped, outcome in ((True, jump.jumped), (False, jump.fell)):
+                        known[outcome] = known.get(outcome, False) or (offset, jumped) not in watched.missing
         never: list[Branch] = []
         for (watched, span), taken in outcomes.items():
             missed = [outcome for outcome, was_taken in taken.items() if not was_taken]
@@ -197,6 +226,47 @@ class Watch:
         )
 
 
+@contextmanager
+def _traced(enter: Tracer) -> Iterator[None]:
+    """Call `enter` for every function that is called inside."""
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+if sys.version_info >= (3, 12):
+
+    @contextmanager
+    def _monitored(
+        enters: Callable[[CodeType, int], None], branches: Callable[[CodeType, int, int], bool]
+    ) -> Iterator[None]:
+        """Report each function that is called inside once, and jumps for as long as `branches` wants to hear of one."""
+        monitoring = sys.monitoring
+        tool = next(number for number in range(6) if monitoring.get_tool(number) is None)
+        monitoring.use_tool_id(tool, "ringspec")
+
+        def started(code: CodeType, offset: int) -> object:
+            enters(code, offset)
+            return monitoring.DISABLE
+
+        def branched(code: CodeType, offset: int, destination: int) -> object:
+            return None if branches(code, offset, destination) else monitoring.DISABLE
+
+        events = monitoring.events
+        monitoring.register_callback(tool, events.PY_START, started)
+        monitoring.register_callback(tool, events.BRANCH, branched)
+        monitoring.restart_events()
+        monitoring.set_events(tool, events.PY_START | events.BRANCH)
+        try:
+            yield
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+
+
 def _is_inner(code: CodeType) -> bool:
     return "<" in code.co_qualname
 
@@ -205,24 +275,27 @@ def _branch(watched: _Watched, span: Span, outcome: str) -> Branch:
     file = watched.file
     name = watched.code.co_qualname.split(".<locals>")[0]
     line, text = file.lines[span[0] - 1].strip(), file.segment(span)
-    text = line.rstrip(":") if text.startswith("for ") else text  # a loop's place is all of it
+    if text.startswith("for ") or line.endswith(f" in {text}:"):  # a loop's place is all of it, or what it goes through
+        text = line.rstrip(":")
     return Branch(file.shown, span[0], name, text, outcome, line)
 
 
-def _outcomes(code: CodeType, file: _File) -> Iterator[tuple[tuple[int, int], tuple[Span, str]]]:
-    """(offset of a jump, offset of what comes next) → where the condition stands, and what that outcome is."""
+def _jumps(code: CodeType, file: _File) -> Iterator[tuple[int, _Jump]]:
+    """Every jump that may or may not be taken, by its offset."""
     instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
     for index, jump in enumerate(instructions[:-1]):
         if jump.opcode not in dis.hasjrel + dis.hasjabs or jump.opname in UNCONDITIONAL or index == 0:
             continue
-        asked = instructions[index - 1]  # what computed the value: its place is that of the condition, at any version
+        # What computed the value: its place is that of the condition, in every version of Python.
+        asked = next(i for i in reversed(instructions[:index]) if i.opname not in ("COPY", "TO_BOOL"))
         span = _span(asked)
         if span is None or any(first <= span[0] <= last for first, last in file.asserts):
             continue
         is_pattern = any(i.opname.startswith("MATCH_") for i in instructions[max(index - 3, 0) : index])
-        jumped, fell = _meanings(jump.opname, is_pattern)
-        yield (jump.offset, jump.argval), (span, jumped)
-        yield (jump.offset, instructions[index + 1].offset), (span, fell)
+        following = [instructions[index + 1].offset]
+        if instructions[index + 1].opname == "NOT_TAKEN":
+            following.append(instructions[index + 2].offset)
+        yield jump.offset, _Jump(span, frozenset(following), *_meanings(jump.opname, is_pattern))
 
 
 def _span(instruction: dis.Instruction) -> Span | None:
