@@ -20,6 +20,8 @@ from checker.checkpoint import CheckpointError, search
 from checker.itf import dump
 from checker.itf_values import ItfError
 from checker.machine import Machine
+from checker.mermaid import SUFFIX as MERMAID
+from checker.mermaid import as_mermaid
 from checker.outcome import Bounds, How, ModelError, Progress
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
@@ -58,6 +60,7 @@ def check(
     how: How = How(),  # noqa: B008 - immutable
     json: bool = False,
     out: Path | None = None,
+    graph: Path | None = None,
     progress: bool | None = None,
     one_line: bool = False,
     coverage: bool = False,
@@ -66,7 +69,8 @@ def check(
     """Search the model `name` within `bounds` and report; the answer is the exit code.
 
     `coverage` also reports which branches were never taken, at several times the cost.
-    `json` reports as JSON, `one_line` a violation in one line; `out` is where a counterexample is written as ITF;
+    `json` reports as JSON, `one_line` a violation in one line; `out` is where a counterexample is written, as ITF
+    or, if the file is called so, Mermaid; `graph` where the graph of the states within the bounds is;
     `progress` says whether to tell on stderr how far the search is, by default only to a terminal.
     """
     streams = streams or Streams.standard()
@@ -75,6 +79,7 @@ def check(
         machine = machine_of(registry, name)
         validate(bounds, out)
         validate_checkpoint(how)
+        validate(bounds, graph)
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
@@ -106,12 +111,19 @@ def check(
             if trace is None:
                 print(f"{out} was not written: there is no counterexample with a path", file=streams.stderr)
             else:
-                out.write_bytes(dump(trace))
+                out.write_bytes(as_mermaid(machine, trace).encode() if out.suffix == MERMAID else dump(trace))
+        if graph is not None:
+            from checker.graph import graph_of, write_graph  # networkx takes its time
+
+            write_graph(graph_of(machine, bounds), graph)
+    except ModelError as error:
+        print(model_error_text(machine, error), file=streams.stderr)
+        return OUR_BUG
     except ItfError as error:
         print(f"{name}: its counterexample cannot be written: {error}", file=streams.stderr)
         return OUR_BUG
     except OSError as error:
-        print(f"{out} cannot be written: {error.strerror}", file=streams.stderr)
+        print(f"{error.filename} cannot be written: {error.strerror}", file=streams.stderr)
         return USAGE
     return EXIT_CODES[result.verdict]
 

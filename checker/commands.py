@@ -83,7 +83,18 @@ def bounds_of(states: int | None, depth: int | None, seconds: float | None, memo
 )
 @click.option("--coverage", is_flag=True, help="Say which branches were never taken; takes several times as long.")
 @click.option("--interactive", is_flag=True, help="Choose yourself what happens next.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a counterexample there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a counterexample there: as a Mermaid diagram if it is called .mmd, else as ITF.",
+)
+@click.option(
+    "--graph",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the graph of the first 5,000 states, or --max-states, there: .graphml, or DOT.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option("--one-line", is_flag=True, help="Tell a violation in one line.")
 @click.option("--progress/--no-progress", default=None, help="Say how far it is. [if standard error is a terminal]")
@@ -102,6 +113,7 @@ def check(
     coverage: bool,
     interactive: bool,
     out: Path | None,
+    graph: Path | None,
     as_json: bool,
     one_line: bool,
     progress: bool | None,
@@ -118,7 +130,16 @@ def check(
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume)
     code = check(
-        models(), model, bounds, how=how, json=as_json, out=out, progress=progress, one_line=one_line, coverage=coverage
+        models(),
+        model,
+        bounds,
+        how=how,
+        json=as_json,
+        out=out,
+        graph=graph,
+        progress=progress,
+        one_line=one_line,
+        coverage=coverage,
     )
     raise SystemExit(code)
 

@@ -212,6 +212,14 @@ class DescribesActions(Protocol[A_contra]):
 
 
 @runtime_checkable
+class DrawsActions(Protocol[A_contra]):
+    """Knows between which parties an action happens, for diagrams."""
+
+    def draw_action(self, action: A_contra) -> tuple[Sequence[str], str]:
+        """The parties and what happens: from the first to the second, at the only one, or to all if none is named."""
+
+
+@runtime_checkable
 class DescribesChanges(Protocol[S_contra]):
     """Tells what differs between two successive states in the machine's own words."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from checker.machine import Always, Property, Sometimes, SometimesStep, Transition
-from checker.tell import tell_action, tell_changes
+from checker.tell import draw_action, tell_action, tell_changes
 from spec import cluster
 from spec.cluster import Action
 from spec.events import Event
@@ -176,6 +176,10 @@ class ClusterMachine:
     def describe_action(self, action: Action) -> str:
         """Who did what."""
         return tell_action(action)
+
+    def draw_action(self, action: Action) -> tuple[Sequence[str], str]:
+        """Between whom."""
+        return draw_action(action)
 
     def describe_changes(self, before: State, after: State) -> list[str]:
         """What changed, in the field's words."""

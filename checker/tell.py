@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spec.clock import show_clock
-from spec.cluster import Action, Arrive, Ask, Crash, CrashAfterCommit, Cut, Drop, Duplicate, Expire, Heal, Restart
+from spec.cluster import (
+    Action,
+    Arrive,
+    Ask,
+    Crash,
+    CrashAfterCommit,
+    Cut,
+    Drop,
+    Duplicate,
+    Expire,
+    Heal,
+    Restart,
+    event_of,
+)
 from spec.messages import (
     Answer,
     Forward,
@@ -54,6 +67,21 @@ def tell_action(action: Action) -> str:
             return f"the network cuts off {', '.join(action.side)}"
         case Heal():
             return "the network heals"
+
+
+def draw_action(action: Action) -> tuple[Sequence[str], str]:
+    """Between whom it happens, and what."""
+    match action:
+        case Ask():
+            return (client_id(action.client), action.node), tell_operation(action.operation)
+        case Arrive():
+            return (action.envelope.source, action.envelope.target), tell_message(action.envelope.message)
+        case CrashAfterCommit():
+            return (event_of(action.during)[0],), tell_action(action)
+        case Expire() | Crash() | Restart():
+            return (action.node,), tell_action(action)
+        case Drop() | Duplicate() | Cut() | Heal():
+            return (), tell_action(action)
 
 
 def tell_operation(operation: Operation) -> str:
