@@ -19,6 +19,7 @@ from checker.branches import Watch, sources_of
 from checker.checkpoint import CheckpointError, search
 from checker.itf import dump
 from checker.itf_values import ItfError
+from checker.load import LoadError, load_machine
 from checker.machine import Machine
 from checker.mermaid import SUFFIX as MERMAID
 from checker.mermaid import as_mermaid
@@ -138,11 +139,17 @@ def list_models(registry: Registry, streams: Streams | None = None) -> int:
 
 
 def machine_of(registry: Registry, name: str) -> AnyMachine:
-    """The machine of a named model. Raises UsageError, naming the nearest, if there is no such model."""
+    """The machine of a named model, or FILE.py:NAME. Raises UsageError, naming the nearest, if there is none."""
     if name in registry:
         return registry[name][1]()
+    if ":" in name:
+        try:
+            machine: AnyMachine = load_machine(name)
+        except LoadError as error:
+            raise UsageError(str(error)) from None
+        return machine
     near = difflib.get_close_matches(name, registry, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(registry)}"
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(registry)}, and FILE.py:NAME"
     raise UsageError(f"there is no model {name!r}: {hint}")
 
 

@@ -36,6 +36,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Generic
 
+from checker.doubts import look_closely
 from checker.machine import (
     A,
     Always,
@@ -83,6 +84,8 @@ def conduct(search: "Search[S, A]") -> Result[S, A]:
     with _no_garbage_collection():
         try:
             begins = not search.size()
+            if begins:
+                look_closely(search.machine)
             stopped = VIOLATED if begins and search.start() else search.run()
             search.look_everywhere()
         except KeyboardInterrupt:

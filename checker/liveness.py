@@ -31,6 +31,7 @@ from typing import Generic
 import networkx
 from msgspec import Struct
 
+from checker.doubts import look_closely
 from checker.machine import A, ClaimsLiveness, Eventually, Fair, LeadsTo, Liveness, Machine, S
 from checker.outcome import Bounds, ModelError, Standing, Step, Verdict
 from checker.tally import bytes_held
@@ -136,6 +137,7 @@ def check_liveness(machine: Machine[S, A], bounds: Bounds = Bounds()) -> Livenes
 
     Raises ModelError where the machine claims nothing, breaks its contract, or raises, or a claim or fairness does.
     """
+    look_closely(machine)
     started = time.monotonic()
     if not isinstance(machine, ClaimsLiveness):
         raise ModelError("liveness", "the machine claims none: it has no `liveness` and `fairness`")

@@ -33,7 +33,23 @@ What must happen in the end is claimed apart from these, as the machine's `liven
 and so is `fairness`, without which nothing ever has to happen: a run may stop anywhere.
 
 A machine may also offer what the protocols at the end of this module name: words for its actions and changes, kinds
-of action for coverage, and its parameters.
+of action for coverage, and its parameters. `checker/TUTORIAL.md` builds a machine step by step. The examples in this
+module share this one, a lamp that may break:
+
+    >>> class Lamp(SimpleMachine[str, str]):
+    ...     name = "lamp"
+    ...     def initial(self):
+    ...         return ["off"]
+    ...     def actions(self, state):
+    ...         return {"off": ["switch"], "on": ["switch", "burn out"], "broken": []}[state]
+    ...     def step(self, state, action):
+    ...         return "broken" if action == "burn out" else "on" if state == "off" else "off"
+    ...     def is_final(self, state):
+    ...         return state == "broken"
+    >>> from checker.explore import explore
+    >>> result = explore(Lamp())
+    >>> result.verdict, result.states, result.generated
+    ('holds', 3, 4)
 """
 
 from collections import deque
@@ -50,21 +66,46 @@ A_contra = TypeVar("A_contra", contravariant=True)
 
 
 class Always(Struct, Generic[S], frozen=True):
-    """Holds of every reachable state; `violation(state)` is None there, else the clause that failed and on what."""
+    """Holds of every reachable state; `violation(state)` is None there, else the clause that failed and on what.
+
+    >>> class Sold(Lamp):
+    ...     properties = (Always("works", lambda state: "it burnt out" if state == "broken" else None),)
+    >>> found = explore(Sold()).violation
+    >>> found.property, found.clause, [step.action for step in found.path]
+    ('works', 'it burnt out', [None, 'switch', 'burn out'])
+    """
 
     name: str
     violation: Callable[[S], str | None]
 
 
 class Transition(Struct, Generic[S, A], frozen=True):
-    """Holds of every step; `violation(before, action, after)` is None there, else what failed and on what."""
+    """Holds of every step; `violation(before, action, after)` is None there, else what failed and on what.
+
+    >>> def switching(before, action, after):
+    ...     return f"from {before} to {after}" if action == "switch" and before == after else None
+    >>> class Switched(Lamp):
+    ...     properties = (Transition("a switch switches", switching),)
+    >>> explore(Switched()).verdict
+    'holds'
+    """
 
     name: str
     violation: Callable[[S, A, S], str | None]
 
 
 class Sometimes(Struct, Generic[S], frozen=True):
-    """Some reachable state satisfies `holds`, so that the property named `of` is not vacuous."""
+    """Some reachable state satisfies `holds`, so that the property named `of` is not vacuous.
+
+    >>> class Vacuous(Lamp):
+    ...     properties = (
+    ...         Always("no light without current", lambda state: "light" if state == "lit by the moon" else None),
+    ...         Sometimes("there is light", lambda state: state == "bright", of="no light without current"),
+    ...     )
+    >>> result = explore(Vacuous())
+    >>> result.verdict, result.violation.property
+    ('violated', 'there is light')
+    """
 
     name: str
     holds: Callable[[S], bool]
@@ -72,7 +113,15 @@ class Sometimes(Struct, Generic[S], frozen=True):
 
 
 class SometimesStep(Struct, Generic[S, A], frozen=True):
-    """Some step (before, action, after) satisfies `holds`, so that the property named `of` is not vacuous."""
+    """Some step (before, action, after) satisfies `holds`, so that the property named `of` is not vacuous.
+
+    >>> class Witnessed(Switched):
+    ...     witness = SometimesStep("it is switched off", lambda before, _, after: (before, after) == ("on", "off"),
+    ...                             of="a switch switches")
+    ...     properties = (*Switched.properties, witness)
+    >>> [p.standing for p in explore(Witnessed()).properties if p.kind == "sometimes"]
+    ['met']
+    """
 
     name: str
     holds: Callable[[S, A, S], bool]
@@ -83,7 +132,16 @@ Property: TypeAlias = Always[S] | Transition[S, A] | Sometimes[S] | SometimesSte
 
 
 class Eventually(Struct, Generic[S], frozen=True):
-    """Every fair run comes to a state that satisfies `holds`."""
+    """Every fair run comes to a state that satisfies `holds`.
+
+    >>> class Doomed(Lamp):
+    ...     liveness = (Eventually("it burns out", lambda state: state == "broken"),)
+    ...     fairness = (Fair("something happens", lambda action: "anything"),)
+    >>> from checker.liveness import check_liveness
+    >>> claim = check_liveness(Doomed()).claims[0]  # it may be switched on and off for ever
+    >>> claim.standing, [step.action for step in claim.lasso.cycle]
+    ('violated', ['switch', 'switch'])
+    """
 
     name: str
     holds: Callable[[S], bool]
@@ -93,6 +151,12 @@ class LeadsTo(Struct, Generic[S], frozen=True):
     """In every fair run a state that satisfies `cause` is followed by one that satisfies `effect`, or is one itself.
 
     With a `cause` that always holds: `effect` happens again and again.
+
+    >>> class Used(Lamp):
+    ...     liveness = (LeadsTo("no light for ever", lambda state: state == "on", lambda state: state != "on"),)
+    ...     fairness = (Fair("something happens", lambda action: "anything"),)
+    >>> check_liveness(Used()).verdict
+    'holds'
     """
 
     name: str
@@ -105,6 +169,13 @@ class Fair(Struct, Generic[A], frozen=True):
 
     Weak fairness: what can happen at every moment from some moment on, happens. Strong: what can happen again and
     again, happens. As in TLA+, a step that changes nothing does not count, neither as possible nor as taken.
+
+    >>> class Fragile(Doomed):
+    ...     fairness = (Fair("every action", lambda action: action),)
+    >>> class Overdue(Doomed):
+    ...     fairness = (Fair("every action", lambda action: action, strong=True),)
+    >>> check_liveness(Fragile()).verdict, check_liveness(Overdue()).verdict  # it cannot burn out while it is off
+    ('violated', 'holds')
     """
 
     name: str
@@ -137,7 +208,11 @@ class Machine(Protocol[S, A]):
 
 
 class SimpleMachine(Generic[S, A]):
-    """A machine from `actions` and `step`. Subclasses set `name`, and `properties` if they claim anything."""
+    """A machine from `actions` and `step`. Subclasses set `name`, and `properties` if they claim anything.
+
+    >>> list(Lamp().transitions("on"))
+    [('switch', 'off'), ('burn out', 'broken')]
+    """
 
     name: str
     properties: Sequence[Property[S, A]] = ()
@@ -165,13 +240,21 @@ class SimpleMachine(Generic[S, A]):
 
 
 def invariant(name: str, predicate: Callable[[S], bool], clause: str = "") -> Always[S]:
-    """An Always from a predicate; `clause` says in one line what is wrong where it is false."""
+    """An Always from a predicate; `clause` says in one line what is wrong where it is false.
+
+    >>> invariant("short", lambda state: len(state) < 4).violation("broken")
+    'short is false'
+    """
     said = clause or f"{name} is false"
     return Always(name, lambda state: None if predicate(state) else said)
 
 
 def unwitnessed(properties: Sequence[Property[S, A]]) -> list[str]:
-    """The names of the claims that no *sometimes* witnesses, in their order."""
+    """The names of the claims that no *sometimes* witnesses, in their order.
+
+    >>> unwitnessed(Switched.properties), unwitnessed(Witnessed.properties)
+    (['a switch switches'], [])
+    """
     witnessed = {p.of for p in properties if isinstance(p, Sometimes | SometimesStep)}
     return [p.name for p in properties if isinstance(p, Always | Transition) and p.name not in witnessed]
 
@@ -180,6 +263,12 @@ def audit(machine: SimpleMachine[S, A], max_states: int = 10_000) -> str | None:
     """Compare `transitions` with `actions` and `step` on up to `max_states` reachable states, breadth first.
 
     None if they agree everywhere, order included; else one line naming the first state and action on which they differ.
+
+    >>> class Hasty(Lamp):
+    ...     def transitions(self, state):
+    ...         return [("switch", "on")] if state == "off" else []
+    >>> audit(Lamp()), audit(Hasty())
+    (None, 'in on: only actions has switch')
     """
     queue = deque(machine.initial())
     seen = set(queue)

@@ -25,6 +25,7 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
+from checker.doubts import look_closely
 from checker.machine import (
     A,
     Always,
@@ -110,6 +111,7 @@ class Batch(Struct, Generic[S, A]):
 
 def simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
     """Walk over `machine`. Raises ModelError where it raises, or a property of it does."""
+    look_closely(machine)
     started = time.monotonic()
     seen, new_states = set[int](), list[int]()
     met, taken, failures = dict[str, int](), defaultdict[str, int](int), list[Failure[S, A]]()

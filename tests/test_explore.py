@@ -196,12 +196,27 @@ def test_a_machine_that_raises_names_the_state() -> None:
 
 
 def test_a_machine_that_answers_otherwise_the_second_time_is_refused() -> None:
-    with pytest.raises(ModelError, match="asked again, no action leads from"):
+    with pytest.raises(ModelError, match="it is not deterministic: asked twice, it gives Add"):
         explore(Forgetful(invariant("small", lambda state: state.value < 5)))
 
 
+def test_one_that_does_so_far_away_is_found_by_its_counterexample() -> None:
+    class ForgetfulLater(Counter):
+        asked = 0
+
+        def step(self, state: Count, action: odd.Action) -> Count:
+            after = super().step(state, action)
+            if state.value < 40:
+                return after
+            self.asked += 1
+            return Count(after.value + self.asked)
+
+    with pytest.raises(ModelError, match="asked again, no action leads from"):
+        explore(ForgetfulLater(invariant("small", lambda state: state.value < 50), limit=60))
+
+
 def test_states_that_cannot_be_hashed_are_refused() -> None:
-    with pytest.raises(ModelError, match="the initial states: TypeError: unhashable type"):
+    with pytest.raises(ModelError, match="an initial state: it is a list, which can change: use a tuple"):
         explore(Unhashable())
 
 

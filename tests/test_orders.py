@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from checker.explore import explore
 from checker.fingerprints import NoFingerprint, collision_odds, fingerprinting
-from checker.machine import invariant
 from checker.models import machine_of
 from checker.orders import explore_in_order
 from checker.outcome import Bounds, How, ModelError, Result
@@ -127,8 +126,6 @@ def test_a_model_at_fault_is_told_with_the_way_there(how: How) -> None:
     with pytest.raises(ModelError, match="property buggy: ZeroDivisionError") as caught:
         explore_in_order(odd.RAISES, how)
     assert caught.value.path[0].state == Count(0)
-    with pytest.raises(ModelError):
-        explore_in_order(odd.Forgetful(invariant("small", lambda state: state.value < 5)), how)
 
 
 # Fingerprints.
