@@ -15,15 +15,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from checker.branches import Watch, sources_of
+from msgspec import Struct
+
+from checker.branches import BranchReport, Watch, sources_of
 from checker.checkpoint import CheckpointError, search
-from checker.itf import dump
+from checker.itf import Trace, dump
 from checker.itf_values import ItfError
 from checker.load import LoadError, load_machine
-from checker.machine import Machine
+from checker.machine import A, ClaimsLiveness, Machine, S
 from checker.mermaid import SUFFIX as MERMAID
 from checker.mermaid import as_mermaid
-from checker.outcome import Bounds, How, ModelError, Progress
+from checker.outcome import Bounds, How, ModelError, Progress, Result, Verdict
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
 
@@ -90,6 +92,7 @@ def check(
     try:
         with watch.watching() if watch else nullcontext():
             result = search(machine, how, bounds, meter.show if meter else None)
+        runs = judged_runs(machine, bounds, result)
     except CheckpointError as error:
         print(error, file=streams.stderr)
         return USAGE
@@ -101,15 +104,10 @@ def check(
             meter.clear()
     try:
         branches = watch.report() if watch else None
-        if json:
-            print(as_json(machine, result, branches), file=streams.stdout)
-        elif one_line and result.violation is not None:
-            print(tell_in_one_line(machine, result.violation), file=streams.stdout)
-        else:
-            print(as_text(machine, result, branches), file=streams.stdout)
+        print(told(machine, result, runs, branches, json=json, one_line=one_line), file=streams.stdout)
         if out is not None:
-            trace = as_trace(name, machine, result)
-            if trace is None:
+            trace = as_trace(name, machine, result) or (runs and runs.trace(name))
+            if not trace:
                 print(f"{out} was not written: there is no counterexample with a path", file=streams.stderr)
             else:
                 out.write_bytes(as_mermaid(machine, trace).encode() if out.suffix == MERMAID else dump(trace))
@@ -126,7 +124,57 @@ def check(
     except OSError as error:
         print(f"{error.filename} cannot be written: {error.strerror}", file=streams.stderr)
         return USAGE
-    return EXIT_CODES[result.verdict]
+    return EXIT_CODES[result.verdict if runs is None or result.verdict == "violated" else runs.verdict]
+
+
+class Runs(NamedTuple):
+    """What was found of whole runs."""
+
+    verdict: Verdict
+    text: str
+    one_line: str
+    report: Struct
+    trace: Callable[[str], Trace[Any, Any] | None]  # Any: of the machine's types
+    """The first lasso, given the name of the model."""
+
+
+def judged_runs(machine: Machine[S, A], bounds: Bounds, result: Result[S, A]) -> Runs | None:
+    """Judge whole runs, if the machine claims something of them and its states were found to be right."""
+    if not isinstance(machine, ClaimsLiveness) or result.verdict == "violated" or result.stopped == "interrupted":
+        return None
+    from checker import liveness_report as report  # networkx takes its time
+    from checker.liveness import check_liveness
+
+    found = check_liveness(machine, bounds)
+    failed = [f"{claim.name}: {claim.clause}" for claim in found.claims if claim.standing == "violated"]
+    return Runs(
+        # A search of states may have been cut short where that of runs was not.
+        found.verdict if found.verdict == "violated" or result.verdict == "holds" else result.verdict,
+        report.as_text(machine, found),
+        "; ".join(failed),
+        report.report_of(machine, found),
+        lambda name: report.lasso_of(name, machine, found),
+    )
+
+
+def told(
+    machine: Machine[S, A],
+    result: Result[S, A],
+    runs: Runs | None,
+    branches: BranchReport | None,
+    *,
+    json: bool,
+    one_line: bool,
+) -> str:
+    """What to print."""
+    if json:
+        return as_json(machine, result, branches, runs.report if runs else None)
+    if one_line and result.violation is not None:
+        return tell_in_one_line(machine, result.violation)
+    if one_line and runs is not None and runs.one_line:
+        return runs.one_line
+    text = as_text(machine, result, branches)
+    return f"{text}\n\nof whole runs, {runs.text}" if runs else text
 
 
 def list_models(registry: Registry, streams: Streams | None = None) -> int:

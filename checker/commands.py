@@ -23,12 +23,14 @@ def models() -> Registry:
     """The named models, as the checker wants them."""
     from functools import partial
 
+    from checker.convergence import CONVERGENCE
     from checker.models import MODELS, machine_of
 
-    return {
+    found = {
         name: (model.about + (f" (must fail: {model.must_fail})" if model.must_fail else ""), partial(machine_of, name))
         for name, model in MODELS.items()
     }
+    return {**found, **CONVERGENCE}
 
 
 def named(model: str | None, registry: Registry, list_only: bool) -> str:
@@ -183,6 +185,7 @@ def simulate(
 @click.argument("model", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the models that claim something of whole runs.")
 @bounds_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.itf.json", help="Write a run that fails there.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def liveness(
     model: str | None,
@@ -191,6 +194,7 @@ def liveness(
     max_depth: int | None,
     max_seconds: float | None,
     max_memory: int | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Judge what has to happen in the end in every fair run of MODEL; `--list` names the models."""
@@ -199,7 +203,7 @@ def liveness(
 
     model = named(model, CONVERGENCE, list_only)
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
-    raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json))
+    raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json, out=out))
 
 
 @click.command()

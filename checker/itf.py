@@ -42,10 +42,11 @@ class About(Struct, frozen=True, kw_only=True):
 
 
 class Trace(Struct, Generic[S, A], frozen=True):
-    """A path of a machine."""
+    """A path of a machine; one that goes on for ever comes after its last state to the one at `loop` again."""
 
     about: About
     path: tuple[Step[S, A], ...]
+    loop: int | None = None
 
 
 class Scanned(Struct, frozen=True):
@@ -53,6 +54,7 @@ class Scanned(Struct, frozen=True):
 
     about: About
     steps: tuple[tuple[Json, dict[str, Json]], ...]
+    loop: int | None = None
 
 
 class _Meta(About, frozen=True, kw_only=True):
@@ -66,6 +68,7 @@ class _File(Struct, frozen=True):
     meta: _Meta = field(name="#meta")
     vars: list[str]
     states: list[dict[str, Any]]  # Any: each is a Json, which msgspec need not look into
+    loop: int | None = None
 
 
 def encode_action(action: object) -> Json:
@@ -92,6 +95,8 @@ def dump(trace: Trace[S, A], state_type: Any = None) -> bytes:  # Any: a type hi
         states.append({"#meta": {"index": index}, "action": action, **state})
     meta = msgspec.to_builtins(_Meta(**structs.asdict(trace.about)))
     lines = [f'"#meta":{text_of(meta)}', f'"vars":{text_of(variables)}']
+    if trace.loop is not None:
+        lines.append(f'"loop":{trace.loop}')
     lines.append('"states":[\n' + ",\n".join(map(text_of, states)) + "\n]")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
@@ -111,7 +116,9 @@ def scan(data: bytes) -> Scanned:
             raise ItfError(f"state {index} has the variables {', '.join(variables)}, not {', '.join(file.vars)}")
         steps.append((_some(variables.pop("action"), index), variables))
     about = About(**{name: getattr(file.meta, name) for name in About.__struct_fields__})
-    return Scanned(about, tuple(steps))
+    if file.loop is not None and not 0 <= file.loop < len(steps):
+        raise ItfError(f"it comes back to state {file.loop}, and has states 0 to {len(steps) - 1}")
+    return Scanned(about, tuple(steps), file.loop)
 
 
 def _some(action: Json, index: int) -> Json:
@@ -134,7 +141,7 @@ def parse(data: bytes, state_type: Any, action_type: Any) -> Trace[Any, Any]:  #
             steps.append(Step(decoded, _decode_state(variables, state_type)))
         except ItfError as error:
             raise ItfError(f"state {index}: {error}") from None
-    return Trace(scanned.about, tuple(steps))
+    return Trace(scanned.about, tuple(steps), scanned.loop)
 
 
 def _decode_state(variables: dict[str, Json], state_type: Any) -> object:  # Any: a type hint

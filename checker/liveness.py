@@ -24,7 +24,7 @@ cycle, so that a lasso is one even then; that there is none means nothing then, 
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Generic
 
@@ -161,6 +161,23 @@ def check_liveness(machine: Machine[S, A], bounds: Bounds = Bounds()) -> Livenes
         ),
         stopped=graph.stopped,
     )
+
+
+def why_unfair(machine: Machine[S, A], fairness: Iterable[Fair[A]], cycle: Sequence[Step[S, A]]) -> str | None:
+    """What is put off by a run that goes on for ever through these states, each reached by its action, or stays in one.
+
+    The first step stands for the state that the cycle begins and ends in; where it is the only one, the run stops.
+    """
+    for fair in fairness:
+        taken = {fair.key(step.action) for step in cycle[1:] if step.action is not None}
+        possible = [
+            {fair.key(action) for action, after in machine.transitions(step.state) if after != step.state}
+            for step in cycle
+        ]
+        put_off = set().union(*possible) if fair.strong else set.intersection(*possible)
+        if starved := sorted(map(str, put_off - taken - {None})):
+            return f"{fair.name}: {starved[0]} is put off for ever"
+    return None
 
 
 # The graph.

@@ -5,15 +5,17 @@ of `ringspec check`.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from msgspec import Struct
 
 from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, machine_of, validate
+from checker.itf import About, Trace, dump
 from checker.itf_values import ItfError
 from checker.liveness import ClaimResult, FairnessResult, Lasso, LivenessResult, check_liveness
 from checker.machine import A, Machine, S
 from checker.outcome import Bounds, ModelError
-from checker.report import ReportedStep, indented, model_error_text, reported, verdict_told
+from checker.report import ReportedStep, indented, model_error_text, params_of, reported, verdict_told
 from checker.story import tell_path, tell_step
 
 
@@ -47,32 +49,47 @@ def liveness(
     bounds: Bounds | None = None,
     *,
     json: bool = False,
+    out: Path | None = None,
     streams: Streams | None = None,
 ) -> int:
-    """Judge the runs of the model `name` within `bounds` and report; the answer is the exit code."""
+    """Judge the runs of the model `name` within `bounds` and report; the answer is the exit code.
+
+    `out` is where the first run against a claim is written as ITF.
+    """
     streams = streams or Streams.standard()
     bounds = bounds or Bounds()
     try:
         machine = machine_of(registry, name)
-        validate(bounds, None)
+        validate(bounds, out)
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
     try:
         result = check_liveness(machine, bounds)
         print(as_json(machine, result) if json else as_text(machine, result), file=streams.stdout)
+        trace = lasso_of(name, machine, result)
+        if out is not None and trace is not None:
+            out.write_bytes(dump(trace))
     except ModelError as error:
         print(model_error_text(machine, error), file=streams.stderr)
         return OUR_BUG
     except ItfError as error:
         print(f"{name}: its lasso cannot be written: {error}", file=streams.stderr)
         return OUR_BUG
+    except OSError as error:
+        print(f"{out} cannot be written: {error.strerror}", file=streams.stderr)
+        return USAGE
     return EXIT_CODES[result.verdict]
 
 
 def as_json(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:
     """A LivenessReport as indented JSON."""
-    report = LivenessReport(
+    return indented(report_of(machine, result))
+
+
+def report_of(machine: Machine[S, A], result: LivenessResult[S, A]) -> LivenessReport:
+    """The outcome for programs."""
+    return LivenessReport(
         machine=result.machine,
         verdict=result.verdict,
         stopped=result.stopped,
@@ -82,7 +99,6 @@ def as_json(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:
         claims=[_reported_claim(machine, claim) for claim in result.claims],
         fairness=result.fairness,
     )
-    return indented(report)
 
 
 def _reported_claim(machine: Machine[S, A], claim: ClaimResult[S, A]) -> ReportedClaim:
@@ -96,9 +112,21 @@ def _reported_claim(machine: Machine[S, A], claim: ClaimResult[S, A]) -> Reporte
 def as_text(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:
     """The report for people: verdict and figures, claims, fairness, and a story for each claim that fails."""
     said = verdict_told(result.verdict, result.stopped)
-    head = f"{result.machine}: {said}\n{result.states:,} states, {result.steps:,} steps, {result.seconds:.1f} s"
+    figures = f"{result.states:,} states, {result.steps:,} steps, {result.seconds:.1f} s"
+    head = f"{result.machine}: {said}\n{figures}"
     stories = [_story(machine, claim) for claim in result.claims if claim.standing == "violated"]
     return "\n\n".join([head, "\n".join(_lines(result)), *stories])
+
+
+def lasso_of(model: str, machine: Machine[S, A], result: LivenessResult[S, A]) -> Trace[S, A] | None:
+    """The first run against a claim of a model of that name, as a trace that loops."""
+    for claim in result.claims:
+        if claim.lasso is not None:
+            last = len(claim.lasso.stem) - 1
+            about = About(machine=model, params=params_of(machine), property=claim.name, clause=claim.clause)
+            path = (*claim.lasso.stem, *claim.lasso.cycle)
+            return Trace(about, path, last + 1 if claim.lasso.cycle else last)
+    return None
 
 
 def _lines(result: LivenessResult[S, A]) -> Iterator[str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from checker.check import HOLDS, OUR_BUG, USAGE, VIOLATED, AnyMachine, Registry, Streams, UsageError, machine_of
-from checker.itf import Scanned, encode_action, encode_state, normal, scan
+from checker.itf import About, Scanned, encode_action, encode_state, normal, scan
 from checker.itf_values import ItfError, Json, text_of
-from checker.machine import Always, Transition
+from checker.machine import Always, ClaimsLiveness, Eventually, Transition
 from checker.outcome import DEADLOCK, DEADLOCK_CLAUSE, Step
 from checker.report import params_of
 from checker.story import WIDTH, action_told, changes, tell_path, tell_step
@@ -117,6 +117,8 @@ def outcome(machine: AnyMachine, scanned: Scanned, replayed: Replayed) -> Ending
     about = scanned.about
     if replayed.divergence:
         return Ending(False, replayed.divergence)
+    if scanned.loop is not None:
+        return endless(machine, about, replayed.path, scanned.loop)
     if not about.property:
         return Ending(True, f"the machine takes all {len(replayed.path) - 1} steps")
     clause = failing(machine, about.property, replayed.path)
@@ -126,6 +128,32 @@ def outcome(machine: AnyMachine, scanned: Scanned, replayed: Replayed) -> Ending
         return Ending(False, f"{about.property} fails, but otherwise than recorded\n"
                              f"  recorded: {about.clause}\n  now:      {clause}")  # fmt: skip
     return Ending(True, f"{about.property} fails: {clause}")
+
+
+def endless(machine: AnyMachine, about: About, path: tuple[Step[object, object], ...], loop: int) -> Ending:
+    """Whether a run that comes back to the state at `loop` for ever is fair, and never does what the claim wants."""
+    from checker.liveness import why_unfair  # networkx takes its time
+
+    claims = list(machine.liveness) if isinstance(machine, ClaimsLiveness) else []
+    claim = next((claim for claim in claims if claim.name == about.property), None)
+    if claim is None or not isinstance(machine, ClaimsLiveness):
+        return Ending(False, f"{about.machine} claims no {about.property!r} of runs that go on for ever")
+    stays = loop == len(path) - 1
+    if not stays and (loop == 0 or path[loop - 1].state != path[-1].state):
+        return Ending(False, f"the last state does not lead back to step {loop}")
+    if (unfair := why_unfair(machine, machine.fairness, path[-1:] if stays else path[loop - 1 :])) is not None:
+        return Ending(False, f"this run is not fair, so that it is none against {about.property}: {unfair}")
+    states = [step.state for step in path]
+    if isinstance(claim, Eventually):
+        fails = not any(map(claim.holds, states))
+    else:
+        fails = any(
+            claim.cause(state) and not any(map(claim.effect, states[index:])) for index, state in enumerate(states)
+        )
+    if not fails:
+        return Ending(False, f"the trace says that {about.property} fails: of this run it holds")
+    there = "and there it stays" if stays else f"after the last step it goes on with step {loop}, for ever"
+    return Ending(True, f"{there}\n\n{about.property} fails: {about.clause}")
 
 
 def failing(machine: AnyMachine, name: str, path: tuple[Step[object, object], ...]) -> str | None:

@@ -52,10 +52,16 @@ class Report(Struct, frozen=True):
     properties: tuple[PropertyResult, ...]
     coverage: tuple[Coverage, ...]
     branches: BranchReport | None
+    liveness: Struct | None  # a LivenessReport, if the machine claims something of whole runs
     violation: ReportedViolation | None
 
 
-def as_json(machine: Machine[S, A], result: Result[S, A], branches: BranchReport | None = None) -> str:
+def as_json(
+    machine: Machine[S, A],
+    result: Result[S, A],
+    branches: BranchReport | None = None,
+    liveness: Struct | None = None,
+) -> str:
     """A Report as indented JSON."""
     found = result.violation
     violation = None
@@ -75,6 +81,7 @@ def as_json(machine: Machine[S, A], result: Result[S, A], branches: BranchReport
         properties=result.properties,
         coverage=result.coverage,
         branches=branches,
+        liveness=liveness,
         violation=violation,
     )
     return indented(report)
