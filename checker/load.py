@@ -66,6 +66,8 @@ def _module(place: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, file.absolute())
         assert spec is not None, "it is a Python file"
         assert spec.loader is not None, "it is a Python file"
+        if str(file.absolute().parent) not in sys.path:
+            sys.path.append(str(file.absolute().parent))  # for what it imports from beside it
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where pickles of its states look for their classes
         spec.loader.exec_module(module)

@@ -33,7 +33,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -221,11 +223,18 @@ def complaint(command: Command, observed: Observed) -> str | None:
 # Running.
 
 
-def run(session: Session, home: Path, seconds: float = SECONDS) -> list[Observed]:
-    """Run the commands of a session in one shell that starts in `home/at`; stop whatever is left of it afterwards."""
+def run(
+    session: Session, home: Path, seconds: float = SECONDS, files: Mapping[str, str] = MappingProxyType({})
+) -> list[Observed]:
+    """Run the commands of a session in one shell that starts in `home/at`; stop whatever is left of it afterwards.
+
+    `files` are there from the beginning, by name.
+    """
     at, notes = home / "at", home / "notes"
     at.mkdir()
     notes.mkdir()
+    for name, text in files.items():
+        (at / name).write_text(text)
     if (ROOT / "traces").is_dir():
         shutil.copytree(ROOT / "traces", at / "traces")
     (at / ".venv").symlink_to(sys.prefix)
@@ -285,8 +294,10 @@ def signalled(shell: "subprocess.Popen[bytes]", sign: int) -> bool:
     return True
 
 
-def complaints(session: Session, home: Path, seconds: float = SECONDS) -> list[str]:
-    pairs = zip(session.commands, run(session, home, seconds), strict=True)
+def complaints(
+    session: Session, home: Path, seconds: float = SECONDS, files: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    pairs = zip(session.commands, run(session, home, seconds, files), strict=True)
     return [said for command, observed in pairs if (said := complaint(command, observed)) is not None]
 
 
