@@ -5,9 +5,11 @@ much it likes each kind of action, so that some hardly deliver anything, some ha
 (after Groce and others, "Swarm testing", 2012). It ends after so many steps, where nothing can happen any more, or
 where a property fails; then it is shrunk.
 
-Every step is judged, and every state once. Walks come in batches of a fixed size, and a batch remembers nothing of the
-others; so batches may run in several processes, and whatever their number, the result is the same. Batches are taken in
-their order, and those after the first that failed do not count, unless the simulation is to keep going.
+Every step and every state is judged, and once. Walks come in batches of a fixed size, which may run in several
+processes. A process remembers what it learnt of the machine: what may happen in a state, where a step leads, and that
+nothing fails there; never what was drawn by chance. So, whatever the number of processes, the result is the same.
+Batches are taken in their order, and those after the first that failed do not count, unless the simulation is to keep
+going.
 
 *Coverage over time*: of each thousand steps, how many led to a state not met before; where that comes to nothing, more
 walks of the same kind stop paying. For this count alone, states are told apart by their 64-bit hashes.
@@ -50,6 +52,7 @@ from checker.outcome import (
 from checker.shrink import clause_of, shrink
 
 BATCH = 16
+MOST_PLACES = 50_000  # to remember in one process
 LIKINGS = (1.0, 0.3, 0.1, 0.03)
 
 
@@ -183,21 +186,23 @@ def batches_of(plan: Plan) -> Iterator[range]:
 
 def in_this_process(machine: Machine[S, A], plan: Plan) -> Generator[Batch[S, A], None, None]:
     """One batch after the other."""
+    walker = Walker(machine)
     for runs in batches_of(plan):
-        yield walk_batch(machine, plan, runs)
+        yield walker.walk_all(plan, runs)
 
 
-# Any: the machine of a worker, whose types its task no longer knows.
-_machine: Any = None
+# Any: the walker of a worker, whose types its task no longer knows.
+_walker: Any = None
 
 
-def _adopt(machine: object) -> None:
-    global _machine
-    _machine = machine
+def _adopt(machine: Machine[Any, Any]) -> None:  # Any: as above
+    global _walker
+    _walker = Walker(machine)
 
 
 def _work(plan: Plan, runs: range) -> Batch[Any, Any]:  # Any: as above
-    return walk_batch(_machine, plan, runs)
+    batch: Batch[Any, Any] = _walker.walk_all(plan, runs)
+    return batch
 
 
 def in_processes(machine: Machine[S, A], plan: Plan) -> Generator[Batch[S, A], None, None]:
@@ -220,11 +225,6 @@ def in_processes(machine: Machine[S, A], plan: Plan) -> Generator[Batch[S, A], N
 
 
 # Walking.
-
-
-def walk_batch(machine: Machine[S, A], plan: Plan, runs: range) -> Batch[S, A]:
-    """Take these walks."""
-    return _Walker(machine, plan).walk_all(runs)
 
 
 def steps_one_by_one(machine: Machine[S, A]) -> bool:
@@ -250,12 +250,28 @@ class _Failed(Exception):
         self.name, self.kind = name, kind
 
 
-class _Walker(Generic[S, A]):
-    """A batch of walks in the making."""
+class _Place(Generic[S, A]):
+    """A state that a walk came to, and what is known of it by now."""
 
-    def __init__(self, machine: Machine[S, A], plan: Plan) -> None:
+    __slots__ = ("actions", "afters", "ends", "is_judged", "kinds", "state")
+
+    def __init__(self, state: S) -> None:
+        self.state = state
+        self.is_judged = False
+        self.actions: list[A] | None = None  # not asked so far
+        self.afters: list[S] | None = None  # what they lead to, if that came with them
+        self.kinds: list[tuple[str | type, list[int]]] = []
+        """Which of the actions are of each kind."""
+        self.ends: list[_Place[S, A] | None] = []
+        """Where each action leads, if it was taken and judged."""
+
+
+class Walker(Generic[S, A]):
+    """Takes walks in this process, and remembers what it learns of the machine, which is the same for all of them."""
+
+    def __init__(self, machine: Machine[S, A]) -> None:
+        """It has not walked yet."""
         self.machine = machine
-        self.plan = plan
         self.one_by_one = machine if isinstance(machine, TakesOneStep) and steps_one_by_one(machine) else None
         self.kind_of: Callable[[A], str | type] = machine.action_kind if isinstance(machine, KnowsActionKinds) else type
         self.always = [(p.name, p.violation) for p in machine.properties if isinstance(p, Always)]
@@ -263,93 +279,103 @@ class _Walker(Generic[S, A]):
         self.sometimes = [(p.name, p.holds) for p in machine.properties if isinstance(p, Sometimes)]  # not met so far
         self.sometimes_step = [(p.name, p.holds) for p in machine.properties if isinstance(p, SometimesStep)]
         self.initial = list(dict.fromkeys(machine.initial()))
-        self.seen: set[S] = set()
-        self.taken: defaultdict[str | type, int] = defaultdict(int)
+        self.places: dict[S, _Place[S, A]] = {}
         self.batch: Batch[S, A] = Batch()
-        self.path: list[Step[S, A]] = []
+        self.trail: list[tuple[A | None, S]] = []
         self.asked = ""  # what to name should the model raise
 
-    def walk_all(self, runs: range) -> Batch[S, A]:
+    def walk_all(self, plan: Plan, runs: range) -> Batch[S, A]:
         """Take these walks, up to the first that fails unless all are wanted."""
+        self.batch = Batch()
+        taken: defaultdict[str | type, int] = defaultdict(int)
         for run in runs:
             self.batch.runs += 1
             try:
-                self.walk(run)
+                self.walk(plan, run, taken)
             except _Failed as failed:
                 self.batch.failures.append(self.failure(run, failed))
-                if not self.plan.keep_going:
+                if not plan.keep_going:
                     break
             except Exception as error:
                 what = f"{type(error).__name__}: {error}"
-                self.batch.fault = Fault(self.asked or "a step from the last state", what, tuple(self.path))
+                self.batch.fault = Fault(self.asked or "a step from the last state", what, self.path())
                 break
-        for kind, count in self.taken.items():
+        for kind, count in taken.items():
             self.batch.taken[kind if isinstance(kind, str) else kind.__name__] = count
         return self.batch
 
+    def path(self) -> tuple[Step[S, A], ...]:
+        """The walk so far."""
+        return tuple([Step(action, state) for action, state in self.trail])
+
     def failure(self, run: int, failed: _Failed) -> Failure[S, A]:
         """The walk just taken, shrunk."""
-        shrunk = shrink(self.machine, self.path, failed.name)
+        shrunk = shrink(self.machine, self.path(), failed.name)
         before = shrunk[-2].state if len(shrunk) > 1 else None
         clause = clause_of(self.machine, failed.name)(before, shrunk[-1])
         assert clause is not None, "a shrunk walk fails at its end"
-        return Failure(run, len(self.path) - 1, Violation(failed.name, failed.kind, clause, shrunk))
+        return Failure(run, len(self.trail) - 1, Violation(failed.name, failed.kind, clause, shrunk))
 
-    def walk(self, run: int) -> None:
-        """Take one walk, along `path`. Raises _Failed where a property fails."""
-        chance = Random(f"{self.plan.seed}/{run}")
+    def walk(self, plan: Plan, run: int, taken: defaultdict[str | type, int]) -> None:
+        """Take one walk, along `trail`. Raises _Failed where a property fails."""
+        chance = Random(f"{plan.seed}/{run}")
         likings: dict[str | type, float] = {}
         state = self.initial[int(chance.random() * len(self.initial))]
-        self.path = path = [Step[S, A](None, state)]
-        self.arrive(run, state)
-        for _ in range(self.plan.steps):
-            taken = self.take(state, likings, chance)
-            if taken is None:
-                if not self.machine.is_final(state):
+        trail: list[tuple[A | None, S]] = [(None, state)]
+        self.trail = trail
+        place = self.arrive(run, state)
+        for _ in range(plan.steps):
+            actions = self.options(place)
+            if not actions:
+                if not self.machine.is_final(place.state):
                     raise _Failed(DEADLOCK, "deadlock")
                 return
-            action, after = taken
+            kind, choice = choose(place.kinds, likings, chance)
+            taken[kind] += 1
             self.batch.steps += 1
-            path.append(Step(action, after))
-            self.judge_step(run, state, action, after)
-            self.arrive(run, after)
-            state = after
+            end = place.ends[choice]
+            if end is None:
+                end = place.ends[choice] = self.go(run, place, choice)
+            else:
+                trail.append((actions[choice], end.state))
+            place = end
 
-    def take(self, state: S, likings: dict[str | type, float], chance: Random) -> tuple[A, S] | None:
-        """One of the things that may happen; None if nothing can."""
-        if self.one_by_one is None:
-            options = list(self.machine.transitions(state))
-            return options[self.choose([a for a, _ in options], likings, chance)] if options else None
-        actions = list(self.one_by_one.actions(state))
-        if not actions:
-            return None
-        action = actions[self.choose(actions, likings, chance)]
-        return action, self.one_by_one.step(state, action)
+    def options(self, place: _Place[S, A]) -> list[A]:
+        """What may happen there, asked once."""
+        if place.actions is None:
+            if self.one_by_one is not None:
+                actions = list(self.one_by_one.actions(place.state))
+            else:
+                transitions = list(self.machine.transitions(place.state))
+                actions, place.afters = [a for a, _ in transitions], [after for _, after in transitions]
+            kinds: dict[str | type, list[int]] = {}
+            for index, action in enumerate(actions):
+                kinds.setdefault(self.kind_of(action), []).append(index)
+            place.kinds, place.ends, place.actions = list(kinds.items()), [None] * len(actions), actions
+        return place.actions
 
-    def choose(self, actions: list[A], likings: dict[str | type, float], chance: Random) -> int:
-        """The place of one of the actions: a kind by how much it is liked, and any action of that kind."""
-        kinds: dict[str | type, list[int]] = {}
-        for place, action in enumerate(actions):
-            kinds.setdefault(self.kind_of(action), []).append(place)
-        for kind in kinds:
-            if kind not in likings:
-                likings[kind] = LIKINGS[int(chance.random() * len(LIKINGS))]
-        at = chance.random() * sum([likings[kind] for kind in kinds])
-        for kind in kinds:
-            at -= likings[kind]
-            if at < 0:
-                break
+    def go(self, run: int, place: _Place[S, A], choice: int) -> _Place[S, A]:
+        """Take a step that was not taken before, and judge it. Raises _Failed."""
+        assert place.actions is not None, "somebody chose one of them"
+        action = place.actions[choice]
+        if place.afters is not None:
+            after = place.afters[choice]
         else:
-            kind = next(reversed(kinds))  # what rounding left over
-        self.taken[kind] += 1
-        places = kinds[kind]
-        return places[int(chance.random() * len(places))]
+            assert self.one_by_one is not None, "otherwise all ends are known"
+            after = self.one_by_one.step(place.state, action)
+        self.trail.append((action, after))
+        self.judge_step(run, place.state, action, after)
+        return self.arrive(run, after)
 
-    def arrive(self, run: int, state: S) -> None:
-        """Judge a state, unless it was met before."""
-        if state in self.seen:
-            return
-        self.seen.add(state)
+    def arrive(self, run: int, state: S) -> _Place[S, A]:
+        """Judge a state, unless it was met before. Raises _Failed."""
+        place = self.places.get(state)
+        if place is None:
+            if len(self.places) >= MOST_PLACES:
+                self.places.clear()
+            place = self.places[state] = _Place(state)
+        if place.is_judged:
+            return place
         self.batch.hashes.append(hash(state))
         self.batch.places.append(self.batch.steps)
         for name, violation in self.always:
@@ -362,9 +388,11 @@ class _Walker(Generic[S, A]):
                 self.batch.met[name] = run
                 self.sometimes = [other for other in self.sometimes if other[0] != name]
         self.asked = ""
+        place.is_judged = True
+        return place
 
     def judge_step(self, run: int, before: S, action: A, after: S) -> None:
-        """Judge a step."""
+        """Judge a step. Raises _Failed."""
         for name, violation in self.transition:
             self.asked = f"property {name}"
             if violation(before, action, after) is not None:
@@ -375,3 +403,21 @@ class _Walker(Generic[S, A]):
                 self.batch.met[name] = run
                 self.sometimes_step = [other for other in self.sometimes_step if other[0] != name]
         self.asked = ""
+
+
+def choose(
+    kinds: list[tuple[str | type, list[int]]], likings: dict[str | type, float], chance: Random
+) -> tuple[str | type, int]:
+    """A kind of action by how much it is liked, and any action of that kind."""
+    for kind, _ in kinds:
+        if kind not in likings:
+            likings[kind] = LIKINGS[int(chance.random() * len(LIKINGS))]
+    at = chance.random() * sum([likings[kind] for kind, _ in kinds])
+    chosen = kinds[-1]  # what rounding may leave over
+    for one in kinds:
+        at -= likings[one[0]]
+        if at < 0:
+            chosen = one
+            break
+    kind, places = chosen
+    return kind, places[int(chance.random() * len(places))]

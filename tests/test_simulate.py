@@ -321,3 +321,13 @@ def test_the_command_refuses_and_blames(tmp_path: Path) -> None:
     assert code == OUR_BUG
     assert err.endswith("seed 77\n")
     assert run("two-phase-3", Plan(runs=10**6, seconds=0.05))[0] == INCOMPLETE
+
+
+def test_what_is_remembered_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if it is forgotten again and again."""
+    plan = Plan(seed=3, runs=60, steps=40, keep_going=True)
+    for make in (lambda: machine_of("puts-get"), lambda: DieHard(claim_unsolvable=True), lambda: TwoPhase(3)):
+        monkeypatch.setattr("checker.simulate.MOST_PLACES", 50_000)
+        whole = replace(simulate(make(), plan), seconds=0.0)
+        monkeypatch.setattr("checker.simulate.MOST_PLACES", 3)
+        assert replace(simulate(make(), plan), seconds=0.0) == whole
