@@ -1,4 +1,4 @@
-"""The checker's half of the command line: check, simulate, liveness, replay, validate, history and prove.
+"""The checker's half of the command line: check, simulate, swarm, liveness, replay, validate, history, prove.
 
 Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
 root, adds them to `ringspec`.
@@ -204,6 +204,42 @@ def liveness(
     model = named(model, CONVERGENCE, list_only)
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json, out=out))
+
+
+@click.command()
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@bounds_options
+@click.option("--seeds", type=int, default=0, help="Walk over each model with so many seeds. [search it]")
+@click.option("--seed", type=int, default=0, show_default=True, help="The first of these seeds.")
+@click.option("--runs", type=int, default=1_000, show_default=True, help="So many walks for each seed.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Of at most so many steps.")
+@click.option("--workers", type=int, default=2, show_default=True, help="In so many processes of this machine.")
+@click.option("--ray", metavar="ADDRESS", help="On a Ray cluster instead; `local` starts one, on loopback alone.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, a line for each job.")
+def swarm(
+    names: tuple[str, ...],
+    max_states: int | None,
+    max_depth: int | None,
+    max_seconds: float | None,
+    max_memory: int | None,
+    seeds: int,
+    seed: int,
+    runs: int,
+    steps: int,
+    workers: int,
+    ray: str | None,
+    as_json: bool,
+) -> None:
+    """Check many MODELs at once, or walk over them with many seeds; a worker that is lost costs only its own job."""
+    from checker.simulate import Plan
+    from checker.swarm import Job, swarm
+
+    bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
+    jobs = [Job(name, bounds) for name in names]
+    if seeds:
+        plans = [Plan(seed + i, runs, steps, seconds=max_seconds) for i in range(seeds)]
+        jobs = [Job(name, plan=plan) for name in names for plan in plans]
+    raise SystemExit(swarm(models, jobs, workers=workers, ray=ray, as_json=as_json))
 
 
 @click.command()

@@ -37,6 +37,7 @@ COMMANDS = {
     "ring": "operate",
     "simulate": "checker",
     "status": "operate",
+    "swarm": "checker",
     "validate": "checker",
 }
 """Every command, by the module that has it."""
