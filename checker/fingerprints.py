@@ -19,7 +19,7 @@ from hashlib import blake2b
 from msgspec import Struct
 
 BITS = 128
-MOST_REMEMBERED = 1 << 16
+MOST_REMEMBERED = 1 << 10  # more would take the memory that fingerprints save
 
 
 class NoFingerprint(TypeError):
