@@ -109,6 +109,10 @@ class Result(Struct, Generic[S, A], frozen=True):
     order: Order = "breadth"
     collision_odds: float = 0.0
     """At most how likely it is that two states were taken for one; 0 where states themselves are compared."""
+    reduced: bool = False
+    """Whether states that stand for others were searched in place of all of them."""
+    stands_for: int | None = None
+    """Of a reduced search that saw everything: of how many states, where it is known."""
 
 
 class ModelError(Exception):
