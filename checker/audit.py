@@ -13,7 +13,7 @@ A machine with reductions of its own tests what they claim in `audits`.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -164,13 +164,3 @@ def judging(machine: Machine[S, A]) -> Judge[S, A]:
         return frozenset(said)
 
     return judge
-
-
-def audits_told(audits: Sequence[Audited]) -> str:
-    """A line for each claim."""
-    width = max((len(a.claim) for a in audits), default=0)
-    lines = []
-    for a in audits:
-        seen = f"{a.states:,} states" if a.complete or a.complaint else f"the first {a.states:,} states"
-        lines.append(f"  {a.claim:<{width}}  " + (f"FALSE: {a.complaint}" if a.complaint else f"stood up on {seen}"))
-    return "\n".join(lines)

@@ -19,6 +19,7 @@ from checker.itf import dump
 from checker.itf_values import ItfError
 from checker.machine import Machine
 from checker.outcome import Bounds, How, ModelError, Progress
+from checker.reduce import explore_reduced
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
 
@@ -71,13 +72,15 @@ def check(
         machine = machine_of(registry, name)
         validate(bounds, out)
         validate_checkpoint(how)
+        validate_reduction(how)
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
     meter = _Meter(streams.stderr, json) if watching else None
     try:
-        result = search(machine, how, bounds, meter.show if meter else None)
+        tell = meter.show if meter else None
+        result = explore_reduced(machine, bounds, tell) if how.reduce else search(machine, how, bounds, tell)
     except CheckpointError as error:
         print(error, file=streams.stderr)
         return USAGE
@@ -158,6 +161,14 @@ def validate_checkpoint(how: How) -> None:
         raise UsageError(f"{file} is there already: --resume from it, or remove it")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
+def validate_reduction(how: How) -> None:
+    """Refuse what a reduced search cannot do (UsageError)."""
+    if how.reduce and (how.order != "breadth" or how.fingerprints or how.checkpoint is not None):
+        raise UsageError(
+            "a reduced search is breadth first and in memory: leave out what asks for another, or --reduce"
+        )
 
 
 class _Meter:

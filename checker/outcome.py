@@ -41,6 +41,8 @@ class How(Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_seconds: float = 600.0
     resume: bool = False
     """Whether to begin where the checkpoint is."""
+    reduce: bool = False
+    """Whether to search what stands for the states in place of all of them; then breadth first, in memory."""
 
 
 class Progress(Struct, frozen=True):

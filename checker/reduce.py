@@ -180,7 +180,12 @@ def explore_reduced(
         for p in machine.properties:
             if isinstance(p, Always) and p.violation(state) is not None:  # told as if nothing had been reduced
                 return explore(machine, bounds, on_progress, every_seconds)
-    found = explore(reduction.machine, bounds, on_progress, every_seconds)
+    try:
+        found = explore(reduction.machine, bounds, on_progress, every_seconds)
+    except ModelError as error:
+        keys = [step.state for step in error.path]
+        what = str(error).removeprefix(f"{error.doing}: ")
+        raise ModelError(error.doing, what, tuple(_path(machine, reduction, keys))) from (error.__cause__ or error)
     violation = None if found.violation is None else _expanded(machine, reduction, found.violation)
     complete = found.verdict == "holds"
     return Result(
@@ -226,17 +231,25 @@ def _expanded(machine: Machine[S, A], reduction: Reduction[S, K], found: Violati
     name = reduction.blamed(found)
     if found.kind == "sometimes":
         return Violation(name, found.kind, found.clause, ())
-    key, clause = reduction.key, clause_of(machine, name)
-    first, *others = [step.state for step in found.path]
-    path = [next(Step[S, A](None, state) for state in machine.initial() if key(state) == first)]
-    for wanted in others[:-1]:
-        path += _way(machine, path, reduction.longest, lambda _, step, wanted=wanted: key(step.state) == wanted)  # type: ignore[misc] # mypy infers no lambda with a default
-    if others:
+    clause, keys = clause_of(machine, name), [step.state for step in found.path]
+    path = _path(machine, reduction, keys[: max(1, len(keys) - 1)])
+    if len(keys) > 1:
         path += _way(machine, path, reduction.longest, lambda before, step: clause(before, step) is not None)
     said = clause(path[-2].state if len(path) > 1 else None, path[-1])
     assert said is not None, "a way that is found ends where the property fails"
     kinds = {p.name: kind_of(p) for p in machine.properties}
     return Violation(name, kinds.get(name, found.kind), said, tuple(path))
+
+
+def _path(machine: Machine[S, A], reduction: Reduction[S, K], keys: Sequence[K]) -> list[Step[S, A]]:
+    """A path of real steps that passes through states with these keys."""
+    path, key = list[Step[S, A]](), reduction.key
+    for wanted in keys:
+        if path:
+            path += _way(machine, path, reduction.longest, lambda _, step, wanted=wanted: key(step.state) == wanted)  # type: ignore[misc] # mypy infers no lambda with a default
+        else:
+            path.append(next(Step[S, A](None, state) for state in machine.initial() if key(state) == wanted))
+    return path
 
 
 def _way(

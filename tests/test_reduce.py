@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from checker.audit import audit_all, audits_told
+from checker.audit import audit_all
+from checker.audit_report import audits_told
 from checker.explore import explore
 from checker.machine import Always, Property, SimpleMachine, Sometimes, SometimesStep, Transition
 from checker.outcome import Bounds, ModelError
