@@ -23,6 +23,7 @@ from checker.explore import explore
 from checker.machine import (
     A,
     Always,
+    ClaimsLiveness,
     KnowsActionKinds,
     ListsActionKinds,
     Machine,
@@ -154,7 +155,12 @@ def _of_moves(p: Property[S, A]) -> Property[S, Move[S, A]]:
 
 
 def reduction_of(machine: Machine[S, A]) -> Reduction[S, Any] | None:
-    """What a machine declares of itself; None if it declares nothing."""
+    """What a machine declares of itself; None if it declares nothing, or claims something of whole runs.
+
+    Such runs are runs of the real machine under conditions of its own, which a reduction does not know.
+    """
+    if isinstance(machine, ClaimsLiveness):
+        return None
     if isinstance(machine, Reducible):
         return machine.reduction()
     if isinstance(machine, HasSymmetry):

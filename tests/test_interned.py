@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from msgspec.structs import replace
 
-from checker.audit import Audited, Walk, asymmetries
+from checker.audit import Audited, Walk, asymmetries, audit_all
 from checker.cluster_audit import audit_pieces, audit_rules
+from checker.convergence import CONVERGENCE
 from checker.explore import explore
 from checker.frames import NO_RULES, SYMMETRY_ONLY, Frames, Rules, rules_of, small
 from checker.heads import Head
 from checker.interned import Interned
 from checker.machine import Always, Sometimes, Transition
 from checker.models import MODELS, ClusterMachine, G, P, S, machine_of, world
-from checker.reduce import explore_reduced
+from checker.reduce import explore_reduced, reduction_of
 from spec import cluster
 from spec.cluster import Action, Arrive, Restart, initial
 from spec.events import Event
@@ -82,12 +83,18 @@ def test_a_control_fails_reduced_as_in_full() -> None:
 
 def test_hash_seeds_change_nothing() -> None:
     program = (
-        "from checker.models import machine_of; from checker.reduce import explore_reduced\n"
+        "from checker.models import machine_of; from checker.reduce import explore_reduced, reduction_of\n"
         "from checker.report import as_json; from msgspec.structs import replace\n"
         "for name in ('puts-crash', 'put-get-cut', 'weak'):\n"
         "    m = machine_of(name); print(as_json(m, replace(explore_reduced(m), seconds=0.0)))\n"
     )
     assert b"quorum-meaning-get" in same_under_two_hash_seeds(program)
+
+
+def test_what_claims_something_of_whole_runs_is_searched_in_full() -> None:
+    machine = CONVERGENCE["converge"][1]()
+    assert reduction_of(machine) is None
+    assert [a.claim for a in audit_all(machine, 50)] == ["step", "symmetry"]
 
 
 # What a scenario allows.
