@@ -48,7 +48,7 @@ class Interned(Heads):
         self._about: dict[tuple[int, ...], list[Local]] = {}
         self._answers: dict[tuple[int, int, int], int] = {}
         self._reads: dict[int, int] = {}
-        self._seen = 0
+        self._orbits: dict[bytes, int] = {}
 
     def _properties(self) -> Sequence[Property[bytes, Step]]:
         """What is judged step by step as one property, each witness, and what has to be asked of whole states."""
@@ -70,11 +70,11 @@ class Interned(Heads):
         return [self.key(first)]
 
     def transitions(self, state: bytes) -> Iterator[tuple[Step, bytes]]:
-        """Every step from a representative; a search asks once for each."""
+        """Every step from a representative."""
         number, *bag = array("I", state)
         head, least = self._heads[number], self._least
-        if not self.rules.of_messages:
-            self._seen += self._orbit_size(head, bag)
+        if not self.rules.of_messages and state not in self._orbits:
+            self._orbits[state] = self._orbit_size(head, bag)
         if head.quiet is None:
             head.quiet = self._different(self._quiet_steps(head), [], ())
         for step in head.quiet:
@@ -113,7 +113,7 @@ class Interned(Heads):
 
     def stands_for(self) -> int | None:
         """The sizes of all orbits, if nothing but symmetry was made use of."""
-        return None if self.rules.of_messages else self._seen
+        return None if self.rules.of_messages else sum(self._orbits.values())
 
     # Steps.
 

@@ -104,7 +104,7 @@ class Quotient(Generic[S, A]):
         self._kind_of: Callable[[A], str] = (
             real.action_kind if isinstance(real, KnowsActionKinds) else lambda action: type(action).__name__
         )
-        self._seen = 0
+        self._orbits: dict[S, int] = {}
 
     @property
     def machine(self) -> Machine[S, Any]:
@@ -116,8 +116,9 @@ class Quotient(Generic[S, A]):
         return [self.symmetry.representative(state) for state in self.real.initial()]
 
     def transitions(self, state: S) -> Iterable[tuple[Move[S, A], S]]:
-        """The steps of a representative; a search asks once for each."""
-        self._seen += self.symmetry.orbit_size(state)
+        """The steps of a representative."""
+        if state not in self._orbits:
+            self._orbits[state] = self.symmetry.orbit_size(state)
         representative = self.symmetry.representative
         for action, after in self.real.transitions(state):
             yield Move(action, after), representative(after)
@@ -140,7 +141,7 @@ class Quotient(Generic[S, A]):
 
     def stands_for(self) -> int | None:
         """The sizes of all orbits together."""
-        return self._seen
+        return sum(self._orbits.values())
 
 
 def _of_moves(p: Property[S, A]) -> Property[S, Move[S, A]]:

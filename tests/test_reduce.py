@@ -15,7 +15,7 @@ from checker.audit_report import audits_told
 from checker.explore import explore
 from checker.machine import Always, Property, SimpleMachine, Sometimes, SometimesStep, Transition
 from checker.outcome import Bounds, ModelError
-from checker.reduce import explore_reduced
+from checker.reduce import Quotient, explore_reduced
 from checker.symmetry import Interchangeable, Renaming, Renamings, Symmetry
 from tests.machines.die_hard import DieHard
 from tests.machines.two_phase import Action, ChoosesToAbort, FastTwoPhase, State, TwoPhase, parts, whole
@@ -53,6 +53,14 @@ def test_both_forms_give_the_same_orbits(n: int) -> None:
     machine.symmetry = renamings(n)
     result = explore_reduced(machine)
     assert (result.states, result.stands_for) == (orbits(n), 6**n + 4**n + 2**n)
+
+
+def test_an_orbit_counts_once_however_often_it_is_asked_about() -> None:
+    machine = FastTwoPhase(3)
+    quotient = Quotient(machine, machine.symmetry)
+    for _ in range(2):
+        explore(quotient)
+    assert quotient.stands_for() == 288
 
 
 def test_what_declares_nothing_is_searched_in_full() -> None:
