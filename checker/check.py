@@ -26,6 +26,7 @@ from checker.machine import A, ClaimsLiveness, Machine, S
 from checker.mermaid import SUFFIX as MERMAID
 from checker.mermaid import as_mermaid
 from checker.outcome import Bounds, How, ModelError, Progress, Result, Verdict
+from checker.reduce import explore_reduced
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
 
@@ -83,6 +84,7 @@ def check(
         validate(bounds, out)
         validate_checkpoint(how)
         validate(bounds, graph)
+        validate_reduction(how)
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
@@ -90,8 +92,9 @@ def check(
     meter = _Meter(streams.stderr, json) if watching else None
     watch = Watch(sources_of(machine)) if coverage else None
     try:
+        tell = meter.show if meter else None
         with watch.watching() if watch else nullcontext():
-            result = search(machine, how, bounds, meter.show if meter else None)
+            result = explore_reduced(machine, bounds, tell) if how.reduce else search(machine, how, bounds, tell)
         runs = judged_runs(machine, bounds, result)
     except CheckpointError as error:
         print(error, file=streams.stderr)
@@ -232,6 +235,14 @@ def validate_checkpoint(how: How) -> None:
         raise UsageError(f"{file} is there already: --resume from it, or remove it")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
+def validate_reduction(how: How) -> None:
+    """Refuse what a reduced search cannot do (UsageError)."""
+    if how.reduce and (how.order != "breadth" or how.fingerprints or how.checkpoint is not None):
+        raise UsageError(
+            "a reduced search is breadth first and in memory: leave out what asks for another, or --reduce"
+        )
 
 
 class _Meter:

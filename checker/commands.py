@@ -26,11 +26,12 @@ def models() -> Registry:
     from checker.convergence import CONVERGENCE
     from checker.models import MODELS, machine_of
 
-    found = {
-        name: (model.about + (f" (must fail: {model.must_fail})" if model.must_fail else ""), partial(machine_of, name))
-        for name, model in MODELS.items()
-    }
-    return {**found, **CONVERGENCE}
+    def about(name: str) -> str:
+        model = MODELS[name]
+        must_fail = f" (must fail: {model.must_fail})" if model.must_fail else ""
+        return model.about + must_fail + (" (with --reduce)" if model.too_large else "")
+
+    return {**{name: (about(name), partial(machine_of, name)) for name in MODELS}, **CONVERGENCE}
 
 
 def named(model: str | None, registry: Registry, list_only: bool) -> str:
@@ -84,6 +85,8 @@ def bounds_of(states: int | None, depth: int | None, seconds: float | None, memo
     "--resume", is_flag=True, help="Go on from the checkpoint. Only from one that you wrote: it can run code."
 )
 @click.option("--coverage", is_flag=True, help="Say which branches were never taken; takes several times as long.")
+@click.option("--reduce", is_flag=True, help="Search what stands for the states: fewer, and the same verdict.")
+@click.option("--audit", is_flag=True, help="Try what the model claims of itself, so that it may be reduced.")
 @click.option("--interactive", is_flag=True, help="Choose yourself what happens next.")
 @click.option(
     "--out",
@@ -113,6 +116,8 @@ def check(
     checkpoint_seconds: float,
     resume: bool,
     coverage: bool,
+    reduce: bool,
+    audit: bool,
     interactive: bool,
     out: Path | None,
     graph: Path | None,
@@ -129,8 +134,12 @@ def check(
         from checker.interactive import interact
 
         raise SystemExit(interact(models(), model, out=out))
+    if audit:
+        from checker.audit_report import audit as run_audit
+
+        raise SystemExit(run_audit(models(), model, max_states, json=as_json))
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
-    how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume)
+    how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume, reduce)
     code = check(
         models(),
         model,

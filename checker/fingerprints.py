@@ -7,18 +7,19 @@ that their fingerprints collide, and whoever searches by fingerprints is told ho
 fewer than n²/2 pairs, and each pair collides with one chance in 2¹²⁸. Equality that a class defines for itself cannot
 be seen from outside, so such a class is refused.
 
-The forms of Structs inside a state recur in very many states, and are remembered for a while.
+The forms of what a state is made of recur in very many states, and are remembered for a while.
 """
 
 import dataclasses
 from collections.abc import Callable
 from enum import Enum
+from functools import cache
 from hashlib import blake2b
 
 from msgspec import Struct
 
 BITS = 128
-MOST_REMEMBERED = 1 << 16
+MOST_REMEMBERED = 1 << 10  # more would take the memory that fingerprints save
 
 
 class NoFingerprint(TypeError):
@@ -27,10 +28,10 @@ class NoFingerprint(TypeError):
 
 def fingerprinting() -> Callable[[object], int]:
     """A function from values to their fingerprints, with a memory of its own."""
-    remembered: dict[Struct, bytes] = {}
+    remembered: dict[object, bytes] = {}
 
     def form(value: object) -> bytes:
-        if isinstance(value, Struct):
+        if isinstance(value, (Struct, tuple, frozenset)):
             known = remembered.get(value)
             if known is None:
                 if len(remembered) >= MOST_REMEMBERED:
@@ -55,8 +56,7 @@ def canonical(value: object, form: Callable[[object], bytes]) -> bytes:
     if isinstance(value, tuple):  # a NamedTuple equals a plain one
         return b"(%d:" % len(value) + b"".join([form(item) for item in value])
     if isinstance(value, Struct):
-        _refuse_own_equality(value, value.__struct_config__.eq and type(value).__eq__ is Struct.__eq__)
-        return _of_class(value, [form(getattr(value, name)) for name in value.__struct_fields__])
+        return _of_class(type(value)) + b"".join([form(getattr(value, name)) for name in value.__struct_fields__])
     if isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass")
         return b"s%d:" % len(text) + text
@@ -71,19 +71,21 @@ def canonical(value: object, form: Callable[[object], bytes]) -> bytes:
     if isinstance(value, float):  # 1.0 equals 1
         return b"i%d;" % int(value) if value.is_integer() else b"f%s;" % repr(value).encode()
     if isinstance(value, Enum):
-        return _of_class(value, [form(value.name)])
+        return _of_class(type(value)) + form(value.name)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        _refuse_own_equality(value, type(value).__eq__ is not object.__eq__)
-        return _of_class(value, [form(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare])
+        fields = [field.name for field in dataclasses.fields(value) if field.compare]
+        return _of_class(type(value)) + b"".join([form(getattr(value, name)) for name in fields])
     raise NoFingerprint(f"a {type(value).__qualname__} has no fingerprint: search without, or use Structs and tuples")
 
 
-def _of_class(value: object, parts: list[bytes]) -> bytes:
-    kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}".encode()
-    return b"<%d:" % len(name) + name + b"%d:" % len(parts) + b"".join(parts)
-
-
-def _refuse_own_equality(value: object, ordinary: bool) -> None:
+@cache
+def _of_class(kind: type) -> bytes:
+    """What the form of an object of this class begins with; how many parts follow is the same for all of them."""
+    if issubclass(kind, Struct):
+        ordinary = kind.__struct_config__.eq and kind.__eq__ is Struct.__eq__
+    else:
+        ordinary = issubclass(kind, Enum) or kind.__eq__ is not object.__eq__
     if not ordinary:
-        raise NoFingerprint(f"{type(value).__qualname__} defines its own equality, which a fingerprint cannot follow")
+        raise NoFingerprint(f"{kind.__qualname__} defines its own equality, which a fingerprint cannot follow")
+    name = f"{kind.__module__}.{kind.__qualname__}".encode()
+    return b"<%d:" % len(name) + name

@@ -11,11 +11,19 @@ is false, which the checker has to show.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from checker.audit import Audited
+from checker.cluster_audit import audits_of
+from checker.frames import Frames, Rules, rules_of
+from checker.interned import Interned
 from checker.machine import Always, Property, Sometimes, SometimesStep, Transition
+from checker.renaming import generators_of
+from checker.symmetry import Renamings, Symmetry
 from checker.tell import draw_action, tell_action, tell_changes
 from spec import cluster
 from spec.cluster import Action
@@ -53,7 +61,6 @@ ACTION_KINDS = (
     "Cut",
     "Heal",
 )
-
 
 SPECIFICATION = Path(cluster.__file__).parent
 NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction")
@@ -168,6 +175,20 @@ class ClusterMachine:
         """The specification, but for its claims, and what claims and proofs alone use."""
         return [file for file in SPECIFICATION.glob("*.py") if file.stem not in NOT_DECIDING]
 
+    @property
+    def symmetry(self) -> Symmetry[State]:
+        """Nodes and clients that differ in nothing but their names."""
+        return Renamings(generators_of(self.scenario))
+
+    def reduction(self, rules: Rules | None = None) -> Interned:
+        """The same machine over numbers, reduced by these rules, or by all that the scenario allows."""
+        rules = rules_of(self.scenario) if rules is None else rules
+        return Interned(self.name, Frames(self.scenario, self._driver, rules), self.properties, self.action_kinds)
+
+    def audits(self, max_states: int) -> Iterable[Audited]:
+        """What that rests on, put to the test."""
+        return audits_of(self, self.scenario, self._driver, self.reduction, max_states)
+
     def initial(self) -> Iterable[State]:
         """All nodes up, nothing asked."""
         return [cluster.initial(self.scenario, self._driver)]
@@ -209,6 +230,8 @@ class Model(Struct, frozen=True, kw_only=True):
     claims: tuple[str, ...]
     must_fail: str = ""
     """The claim that is false here on purpose."""
+    too_large: bool = False
+    """Whether only what stands for its states can be searched to the end (`ringspec check --reduce`)."""
 
 
 P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
@@ -400,6 +423,36 @@ MODELS: dict[str, Model] = {
         must_fail="quorum-meaning-get",
     ),
 }
+
+
+FAULTS: dict[str, tuple[str, Faults]] = {
+    "crash": ("any one node crashes, at any moment, and comes back", CRASH),
+    "drop": ("any one message is lost", DROP),
+    "duplicate": ("any one message is repeated", DUPLICATE),
+    "cut": ("the network is cut in two, in any way, and heals", CUT),
+}
+
+
+def updates(about: str, faults: Faults = Faults(), *, repeating: bool = False) -> Model:  # noqa: B008 - immutable
+    """Two clients, each of which reads and then writes back with the context of what it saw, under these faults."""
+    scenario = replace(world((G, S), (G, S), faults=faults), repeating=repeating)
+    return Model(
+        about=f"two clients read and write back; {about}", scenario=scenario, claims=ALL_CLAIMS, too_large=True
+    )
+
+
+def both(a: Faults, b: Faults) -> Faults:
+    """The budgets of two kinds of fault together."""
+    return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
+
+
+MODELS["updates"] = updates("nothing fails")
+MODELS |= {f"updates-{name}": updates(about, faults) for name, (about, faults) in FAULTS.items()}
+for (_one, (_about, _a)), (_other, (_and, _b)) in combinations(FAULTS.items(), 2):
+    MODELS[f"updates-{_one}-{_other}"] = updates(f"{_about}, and {_and}", both(_a, _b))
+MODELS["updates-anything"] = updates(
+    "messages are lost and repeated without limit, and any one node crashes and comes back", CRASH, repeating=True
+)
 
 
 def machine_of(name: str) -> ClusterMachine:

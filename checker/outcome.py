@@ -41,6 +41,8 @@ class How(Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_seconds: float = 600.0
     resume: bool = False
     """Whether to begin where the checkpoint is."""
+    reduce: bool = False
+    """Whether to search what stands for the states in place of all of them; then breadth first, in memory."""
 
 
 class Progress(Struct, frozen=True):
@@ -109,6 +111,10 @@ class Result(Struct, Generic[S, A], frozen=True):
     order: Order = "breadth"
     collision_odds: float = 0.0
     """At most how likely it is that two states were taken for one; 0 where states themselves are compared."""
+    reduced: bool = False
+    """Whether states that stand for others were searched in place of all of them."""
+    stands_for: int | None = None
+    """Of a reduced search that saw everything: of how many states, where it is known."""
 
 
 class ModelError(Exception):

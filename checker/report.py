@@ -49,6 +49,8 @@ class Report(Struct, frozen=True):
     rate: float
     order: str
     collision_odds: float
+    reduced: bool
+    stands_for: int | None
     properties: tuple[PropertyResult, ...]
     coverage: tuple[Coverage, ...]
     branches: BranchReport | None
@@ -78,6 +80,8 @@ def as_json(
         rate=round(_rate(result)),
         order=result.order,
         collision_odds=result.collision_odds,
+        reduced=result.reduced,
+        stands_for=result.stands_for,
         properties=result.properties,
         coverage=result.coverage,
         branches=branches,
@@ -166,6 +170,9 @@ def _headline(result: Result[S, A]) -> str:
         f"{result.seconds:.1f} s, {_rate(result):,.0f} states/s"
     )
     lines = [f"{result.machine}: {verdict_told(result.verdict, result.stopped)}", figures]
+    if result.reduced:
+        whole = "" if result.stands_for is None else f", which stand for {result.stands_for:,} states"
+        lines.append(f"reduced: a search of representatives{whole}")
     if result.order == "depth":
         lines.append("depth first: a counterexample need not be a shortest one")
     if result.collision_odds:

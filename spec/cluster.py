@@ -165,7 +165,8 @@ def initial(scenario: Scenario, driver: Driver = DRIVER) -> State:
     down = (Server(Node(m.name, scenario.config, ring), FMap(), FSet(), Memory()) for m in scenario.members)
     servers = FMap.of({server.node.name: boot(server, driver) for server in down})
     clients = tuple(Client(patience=scenario.patience) for _ in scenario.programs)
-    return State(servers, clients, Network(), scenario.faults, History())
+    network = Network(repeating=scenario.repeating)
+    return State(servers, clients, network, scenario.faults, History())
 
 
 def boot(server: Server, driver: Driver) -> Server:
@@ -312,7 +313,7 @@ def perform(state: State, action: Action, driver: Driver) -> State:
             stepped = take_step(state, action.during, driver, action.released)
             return crash(stepped, event_of(action.during)[0])
         case Drop():
-            dropped = net.take(network, action.envelope)
+            dropped = net.drop(network, action.envelope)
             return replace(state, network=dropped, faults=replace(faults, drops=faults.drops - 1))
         case Duplicate():
             doubled = net.duplicate(network, action.envelope)

@@ -3,6 +3,9 @@
 Messages are delivered in any order, and may wait for ever, so that loss needs no action of its own to be possible;
 `drop` and `duplicate` exist for models that want either explicitly. A cut separates a set of nodes from the rest:
 what is in flight across it is lost, and so is whatever is sent across it until it heals.
+
+A *repeating* network is a set: what was sent stays, and may be delivered again and again. That is unlimited loss and
+duplication, for less than a single explicit duplicate costs.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ class Network(Struct, frozen=True, cache_hash=True):
     """What is in flight, and what is cut off."""
 
     in_flight: tuple[Envelope, ...] = ()
-    """A bag, sorted by `rank`; a message sent twice is in it twice."""
+    """A bag, sorted by `rank`; a message sent twice is in it twice, or, where the network repeats, once."""
     cut_off: FSet[NodeId] = FSet()
     """The nodes on one side of the cut; empty while there is none."""
+    repeating: bool = False
+    """Whether what was delivered stays, to be delivered again."""
 
 
 def rank(envelope: Envelope) -> tuple[str, str, str, str, Message]:
@@ -54,18 +59,26 @@ def distinct(network: Network) -> tuple[Envelope, ...]:
 def send(network: Network, envelopes: Sequence[Envelope]) -> Network:
     """The network after messages were handed to it."""
     arriving = [e for e in envelopes if not crosses(e, network.cut_off)] if network.cut_off else envelopes
+    if network.repeating:
+        arriving = [e for e in dict.fromkeys(arriving) if e not in network.in_flight]
     if not arriving:
         return network
     bag = list(network.in_flight)
     for envelope in arriving:
         insort(bag, envelope, key=rank)
-    return Network(tuple(bag), network.cut_off)
+    return Network(tuple(bag), network.cut_off, network.repeating)
 
 
 def take(network: Network, envelope: Envelope) -> Network:
-    """The network without one copy of a message: delivered or dropped."""
+    """The network after a message was delivered: without one copy of it, unless it repeats what it delivers."""
+    return network if network.repeating else drop(network, envelope)
+
+
+def drop(network: Network, envelope: Envelope) -> Network:
+    """The network without one copy of a message."""
     at = network.in_flight.index(envelope)
-    return Network(network.in_flight[:at] + network.in_flight[at + 1 :], network.cut_off)
+    in_flight = network.in_flight[:at] + network.in_flight[at + 1 :]
+    return Network(in_flight, network.cut_off, network.repeating)
 
 
 def duplicate(network: Network, envelope: Envelope) -> Network:
@@ -75,9 +88,9 @@ def duplicate(network: Network, envelope: Envelope) -> Network:
 
 def cut(network: Network, side: FSet[NodeId]) -> Network:
     """Cut these nodes off from the rest; what is in flight across is lost."""
-    return Network(tuple(e for e in network.in_flight if not crosses(e, side)), side)
+    return Network(tuple(e for e in network.in_flight if not crosses(e, side)), side, network.repeating)
 
 
 def heal(network: Network) -> Network:
     """Mend the cut."""
-    return Network(network.in_flight)
+    return Network(network.in_flight, repeating=network.repeating)

@@ -14,15 +14,16 @@ which it is still in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from spec.events import Deliver, Event
-from spec.messages import Answer, Forward, Forwarded, Handoff, Repair, Taken, Write, Written
+from spec.messages import Answer, Forward, Forwarded, Handoff, Message, Repair, Taken, Write, Written
 from spec.network import Envelope, Network
-from spec.world import Advance, Server, State, advance, request_at_hand
+from spec.types import RequestId
+from spec.world import Advance, Client, Server, State, advance, request_at_hand
 
 AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
 
@@ -48,24 +49,39 @@ class Driver(Struct, frozen=True):
 DRIVER = Driver()
 
 
+def reopened_by(in_flight: Iterable[Envelope], clients: Iterable[Client]) -> list[RequestId]:
+    """The requests that may be opened again when they are over."""
+    forwarded = [m.request for e in in_flight if type(m := e.message) is Forward]
+    return forwarded + [request_at_hand(i, client) for i, client in enumerate(clients) if client.asked is not None]
+
+
+def names_one_of(requests: Collection[RequestId], envelope: Envelope) -> bool:
+    """Whether a message is about one of these requests."""
+    message = envelope.message
+    return not isinstance(message, Repair | Handoff | Taken) and message.request in requests
+
+
+def may_matter_later(message: Message) -> bool:
+    """Whether it concerns a row that is held for others: it may be let go, and come again."""
+    return isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None)
+
+
 def settle(before: State, after: State, driver: Driver) -> State:
     """The state after an action without the messages that are spent in it; there were none before the action."""
     in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
     changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
-    reopening = [m.request for e in in_flight if type(m := e.message) is Forward]
-    reopening += [request_at_hand(i, client) for i, client in enumerate(after.clients) if client.asked is not None]
+    reopening = reopened_by(in_flight, after.clients)
     gone = set()
     for envelope in in_flight:
-        message, target, source = envelope.message, envelope.target, envelope.source
+        target, source = envelope.target, envelope.source
         if target not in changed and source not in changed:
             continue
-        if isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None):
-            continue
-        if reopening and not isinstance(message, Repair) and message.request in reopening:
+        if may_matter_later(envelope.message) or (reopening and names_one_of(reopening, envelope)):
             continue
         if spent(envelope, servers[target], servers[source]):
             gone.add(envelope)
     if not gone:
         return after
-    network = Network(tuple([e for e in in_flight if e not in gone]), after.network.cut_off)
+    left = tuple([e for e in in_flight if e not in gone])
+    network = Network(left, after.network.cut_off, after.network.repeating)
     return State(servers, after.clients, network, after.faults, after.history)

@@ -83,6 +83,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """Who may come to suspect others; of a node that coordinates nothing, it would only put off what it hands over."""
     patience: int = 0
     """How often each client may ask again for a put, the same node, if it does not know what came of it."""
+    repeating: bool = False
+    """Whether the network may deliver each message any number of times: unlimited loss and duplication."""
     keep_spent: bool = False
     """Whether messages that can change nothing any more stay in flight; see `spec.spent`."""
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from checker.audit_report import audit
 from checker.check import HOLDS, INCOMPLETE, OUR_BUG, USAGE, VIOLATED, Registry, Streams, check, list_models
-from checker.outcome import Bounds
+from checker.machine import Always
+from checker.outcome import Bounds, How
 from checker.replay import replay
 from tests.machines import odd
 from tests.machines.die_hard import DieHard
@@ -214,3 +216,52 @@ def test_replay_step_by_step_survives_nonsense(solved: Path) -> None:
     code, out, _ = run(replay, solved, step=True, typed="b\n99\nwhat\n²\n6\n\n")
     assert code == HOLDS
     assert out.count("there is no such step: they go from 0 to 6") == 4
+
+
+def test_check_searches_representatives_where_asked() -> None:
+    code, out, _ = run(check, "two-phase-3", how=How(reduce=True))
+    assert code == HOLDS
+    assert out.startswith("two-phase-3: holds\n80 states, ")
+    assert "reduced: a search of representatives, which stand for 288 states\n" in out
+    report = json.loads(run(check, "two-phase-3", how=How(reduce=True), json=True)[1])
+    assert (report["states"], report["reduced"], report["stands_for"]) == (80, True, 288)
+
+
+def test_a_reduced_search_is_refused_what_it_cannot_do() -> None:
+    code, out, err = run(check, "two-phase-3", how=How(order="depth", reduce=True))
+    assert (code, out) == (USAGE, "")
+    assert err.startswith("a reduced search is breadth first and in memory: ")
+    assert err.count("\n") == 1
+
+
+def test_an_audit_says_what_stood_up() -> None:
+    code, out, err = run(audit, "two-phase-3")
+    assert (code, err) == (HOLDS, "")
+    assert out == (
+        "two-phase-3: the audit found nothing\n\n  step      stood up on 288 states\n"
+        "  symmetry  stood up on 288 states\n"
+    )
+    code, out, _ = run(audit, "two-phase-3", 100)
+    assert code == INCOMPLETE
+    assert "  symmetry  stood up on the first 100 states\n" in out
+
+
+def test_an_audit_says_what_is_false() -> None:
+    def lopsided() -> TwoPhase:
+        machine = TwoPhase(2)
+        machine.properties = [Always("first", lambda s: "it has" if s.managers[0] == "prepared" else None)]
+        return machine
+
+    registry: Registry = {"lopsided": ("looks at manager 0 alone", lopsided)}
+    said = io.StringIO()
+    assert audit(registry, "lopsided", json=True, streams=Streams(said, said, said)) == VIOLATED
+    claims = {claim["claim"]: claim["complaint"] for claim in json.loads(said.getvalue())["claims"]}
+    assert claims["step"] == ""
+    assert "and first holds in only one of the two" in claims["symmetry"]
+
+
+@pytest.mark.parametrize(("args", "said"), [(("nothing",), "there is no model"), (("two-phase-3", 0), "at least 1")])
+def test_an_audit_of_nothing_is_refused(args: tuple[object, ...], said: str) -> None:
+    code, out, err = run(audit, *args)
+    assert (code, out, err.count("\n")) == (USAGE, "", 1)
+    assert said in err

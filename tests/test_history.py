@@ -16,17 +16,19 @@ from msgspec.structs import replace
 import spec.coordinate
 from checker.check import HOLDS, USAGE, VIOLATED, check
 from checker.commands import models
-from checker.history import Call, by_key, history_of, read_history
+from checker.history import Call, by_key, calls_of, history_of, read_history
 from checker.history_report import examine, history
 from checker.linearizable import linearization, smallest_window, value_put, values_read, with_strangers
+from checker.logs import ClientRecord
 from checker.models import machine_of
 from checker.outcome import Step
 from checker.promises import judge
 from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.cluster import Action
 from spec.maps import Counts, FSet
-from spec.messages import Found, Get, Put, Stored
+from spec.messages import Failed, Found, Get, Indefinite, Put, Refused, Result, Stored
 from spec.siblings import Version
+from spec.trace import ClientLog, Invoked, Returned
 from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
 from spec.world import State
 from tests.recorded import run as recorded_run
@@ -162,6 +164,25 @@ def test_a_long_history_of_many_clients_is_searched() -> None:
         elif value:
             calls.append(get_value(number, value, began, ended))
     assert linearization(calls) is not None
+
+
+def test_the_same_calls_in_another_order_are_not_tried_again() -> None:
+    """Fourteen puts at once have 87 billion orders, but only 16,384 sets of them can have come first."""
+    puts = [put(number, f"v{number}", 0, 10) for number in range(14)]
+    assert linearization([*puts, get_value(1, "v20", 11, 12)]) is None
+
+
+def test_what_had_no_effect_is_left_out_unless_an_earlier_try_may_have_had_one() -> None:
+    def client(times: int, result: Result) -> list[Call]:
+        request = RequestId(ClientId("w"), 1)
+        asked = [Invoked(request, A, Put(KEY, Value(b"A"), NOTHING), n) for n in range(times)]
+        return calls_of(ClientRecord("w.ndjson", ClientLog(1, request.client), (*asked, Returned(request, result, 9))))
+
+    assert client(1, Refused("too large")) == client(1, Failed("too late")) == []
+    (again,) = client(2, Refused("too large"))
+    assert (again.ended, again.began) == (None, 0)
+    (unknown,) = client(1, Indefinite("nobody knows"))
+    assert unknown.ended is None
 
 
 # Promises.

@@ -7,6 +7,7 @@ import pytest
 from checker.explore import explore
 from checker.models import MODELS, ClusterMachine, machine_of
 from checker.outcome import Bounds, Result
+from checker.reduce import explore_reduced
 from spec.cluster import Action
 from spec.world import State
 
@@ -30,7 +31,8 @@ COUNTS = {
     "sloppy-put-put": (1_311, 4_913),
 }
 QUICK = tuple(COUNTS)
-DEEP = tuple(name for name in MODELS if name not in QUICK and not MODELS[name].must_fail)
+REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)
+DEEP = tuple(name for name in MODELS if name not in (*QUICK, *REDUCED) and not MODELS[name].must_fail)
 
 
 def search(name: str, bounds: Bounds | None = None) -> Result[State, Action]:
@@ -65,6 +67,24 @@ def test_large_models_hold_to_the_end(name: str) -> None:
     result = search(name)
     assert result.verdict == "holds"
     print(f"{name}: {result.states:,} states, {result.generated:,} generated, {result.seconds:.0f} s")
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_the_first_representatives_of_the_largest_models(name: str) -> None:
+    """Two clients that read and write back, under each fault and each pair of faults: bounded siblings again."""
+    result = explore_reduced(machine_of(name), Bounds(states=500))
+    assert (result.verdict, result.states, result.reduced) == ("incomplete", 500, True)
+    assert all(p.standing != "violated" for p in result.properties)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", REDUCED)
+def test_the_largest_models_hold_to_the_end_reduced(name: str) -> None:
+    """Every single fault and every pair of them, explicit; and any number of losses and repetitions with a crash."""
+    result = explore_reduced(machine_of(name))
+    assert result.verdict == "holds"
+    print(f"{name}: {result.states:,} representatives, {result.generated:,} generated, {result.seconds:.0f} s")
 
 
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.must_fail])

@@ -36,11 +36,12 @@ def names(mutants: list[Mutant]) -> list[str]:
 CHECKED = [mutant for mutant in MUTANTS if mutant.model]
 
 
+@pytest.mark.parametrize("how", [(), ("--reduce",)], ids=["in-full", "reduced"])
 @pytest.mark.parametrize("mutant", CHECKED, ids=names(CHECKED))
-def test_check_notices(mutant: Mutant, tmp_path: Path) -> None:
+def test_check_notices(mutant: Mutant, how: tuple[str, ...], tmp_path: Path) -> None:
     """The named claim fails, with a counterexample that replays on the mutant and not on the real thing."""
     directory, trace = mutated(mutant, tmp_path), tmp_path / "found.itf.json"
-    checked = run(directory, "check", mutant.model, "--json", "--no-progress", "--out", str(trace))
+    checked = run(directory, "check", mutant.model, "--json", "--no-progress", "--out", str(trace), *how)
     if mutant.asserts:
         assert checked.returncode == 4
         assert mutant.asserts in checked.stderr

@@ -15,15 +15,15 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from checker.audit import Walk
+from checker.cluster_audit import Keeping, Spent, revived, spent_by_settle
 from checker.models import remembering
-from spec import network as net
-from spec.cluster import Action, Arrive, apply, initial, transitions
+from spec.cluster import initial, transitions
 from spec.events import Deliver
-from spec.maps import FMap
 from spec.messages import Repair, Write, Written
-from spec.network import Envelope, Network
+from spec.network import Envelope
 from spec.ring import Member, build_ring, owners_of
-from spec.spent import DRIVER, Driver, settle
+from spec.spent import DRIVER, Driver
 from spec.types import Config, NodeId
 from spec.world import BlindPut, Faults, Look, Scenario, Server, State, Task
 from tests.small import KEY, small_config
@@ -64,8 +64,6 @@ MODELS = {
     "forwarding a put and a get": scenario((PUT, GET), config=TWO, contacts=STRANGER, duplicates=1),
 }
 
-Spent = Callable[[State], frozenset[Envelope]]
-
 
 def reachable(world: Scenario, driver: Driver, limit: int = 200_000) -> list[State]:
     first = initial(world, driver)
@@ -79,55 +77,13 @@ def reachable(world: Scenario, driver: Driver, limit: int = 200_000) -> list[Sta
     return list(seen)
 
 
-def spent_by_settle(driver: Driver) -> Spent:
-    """The messages that `settle` takes out of a state, told that everything has changed."""
-
-    def spent(state: State) -> frozenset[Envelope]:
-        anew = FMap(tuple((name, replace(server)) for name, server in state.servers.items()))
-        settled = settle(replace(state, servers=anew), state, driver)
-        return frozenset(state.network.in_flight) - frozenset(settled.network.in_flight)
-
-    return spent
-
-
 def audit(world: Scenario, driver: Driver, spent: Spent) -> str | None:
     """The first state in which something once called spent is not; None where there is none."""
-    world = replace(world, keep_spent=True)
-    called: dict[State, frozenset[Envelope]] = {}
-    following: dict[State, list[tuple[Action, State]]] = {}
-
-    def spent_in(state: State) -> frozenset[Envelope]:
-        if state not in called:
-            called[state] = spent(state)
-        return called[state]
-
-    first = (initial(world, driver), frozenset[Envelope]())
-    seen, queue = {first}, deque([first])
-    while queue:
-        state, once = queue.popleft()
-        gone = spent_in(state)
-        for envelope in sorted(once | gone, key=net.rank):
-            if state.servers[envelope.target].node.started:
-                if envelope not in gone:
-                    return f"{envelope} was called spent, and is no more in {state}"
-                after = apply(world, state, Arrive(envelope), driver)
-                if replace(after, network=Network()) != replace(state, network=Network()):
-                    return f"{envelope} is called spent, and delivering it changes more than the network in {state}"
-                if of_consequence(after, spent_in(after)) != of_consequence(state, gone):
-                    return f"{envelope} is called spent, and delivering it sends what is not in {state}"
-        if state not in following:
-            following[state] = list(transitions(world, state, driver))
-        for _, after in following[state]:
-            pair = (after, (once | gone) & frozenset(after.network.in_flight))
-            if pair not in seen:
-                assert len(seen) < 200_000, "the model is too large for an audit"
-                seen.add(pair)
-                queue.append(pair)
-    return None
-
-
-def of_consequence(state: State, spent: frozenset[Envelope]) -> list[Envelope]:
-    return [envelope for envelope in state.network.in_flight if envelope not in spent]
+    keeping = Keeping(world, driver, spent)
+    walk = Walk(keeping, 200_000)
+    complaint = next(revived(walk, keeping), None)
+    assert complaint or walk.complete, "the model is too large for an audit"
+    return complaint
 
 
 def outcomes(states: list[State]) -> set[object]:

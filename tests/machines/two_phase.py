@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from checker.machine import Always, Property, SimpleMachine, Sometimes
+from checker.symmetry import Interchangeable, Symmetry
 
 Manager: TypeAlias = Literal["working", "prepared", "committed", "aborted"]
 Coordinator: TypeAlias = Literal["init", "committed", "aborted"]
@@ -136,6 +137,7 @@ class TwoPhase(SimpleMachine[State, Action]):
             for r in range(n)
         ]
         self.action_kinds = [kind.__name__ for kind in Action.__args__]
+        self.symmetry: Symmetry[State] = Interchangeable(n, parts, whole)
         self.properties: Sequence[Property[State, Action]] = (
             Always("consistency", inconsistent),
             Always("type-ok", self.ill_typed),
@@ -195,6 +197,25 @@ class TwoPhase(SimpleMachine[State, Action]):
                 return State(changed(managers, r, COMMITTED), coordinator, prepared, messages)
             case HearsAbort(r):
                 return State(changed(managers, r, ABORTED), coordinator, prepared, messages)
+
+
+Part: TypeAlias = tuple[Manager, bool, bool]
+"""Of a manager: its state, whether the coordinator knows that it has prepared, and whether it has said so."""
+
+
+def parts(state: State) -> list[Part]:
+    """What a state holds of each manager."""
+    return [(now, r in state.prepared, Prepared(r) in state.messages) for r, now in enumerate(state.managers)]
+
+
+def whole(state: State, parts: Sequence[Part]) -> State:
+    """The state with other managers."""
+    return State(
+        tuple(now for now, _, _ in parts),
+        state.coordinator,
+        frozenset(r for r, (_, known, _) in enumerate(parts) if known),
+        (state.messages & {COMMIT, ABORT}) | {Prepared(r) for r, (_, _, said) in enumerate(parts) if said},
+    )
 
 
 def changed(managers: tuple[Manager, ...], r: int, to: tuple[Manager, ...]) -> tuple[Manager, ...]:
