@@ -61,8 +61,8 @@ def may_reopen(scenario: Scenario) -> bool:
 
 
 def rules_of(scenario: Scenario) -> Rules:
-    """What a scenario allows. Who is shown what a put left sees when it is acknowledged; rows that are owed come and go."""
-    if may_reopen(scenario) or scenario.config.sloppy:
+    """What a scenario allows. Whoever wants to be shown what there is after a put sees when it is acknowledged."""
+    if may_reopen(scenario):
         return SYMMETRY_ONLY
     return Rules(eager=not any(isinstance(task, ShownPut) for program in scenario.programs for task in program))
 

@@ -78,8 +78,8 @@ class Reducible(Protocol[S_contra]):
     """A machine with reductions of its own."""
 
     # Any: what its keys are is its own affair.
-    def reduction(self) -> Reduction[S_contra, Any]:
-        """A fresh one."""
+    def reduction(self) -> Reduction[S_contra, Any] | None:
+        """A fresh one; None where there is none."""
 
 
 class Move(Struct, Generic[S, A], frozen=True):

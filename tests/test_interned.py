@@ -35,7 +35,7 @@ from tests.test_models import COUNTS
 @pytest.mark.parametrize("name", [name for name in COUNTS if name != "forward-duplicate"])  # it has no symmetry
 def test_representatives_stand_for_all_states(name: str) -> None:
     """As many as the full search finds, exactly."""
-    reduction = machine_of(name).reduction(SYMMETRY_ONLY)
+    reduction = machine_of(name).numbered(SYMMETRY_ONLY)
     result = explore(reduction)
     assert result.verdict == "holds"
     assert reduction.stands_for() == COUNTS[name][0]
@@ -45,7 +45,7 @@ def test_representatives_stand_for_all_states(name: str) -> None:
 @pytest.mark.parametrize("name", ["put-get-drop", "put-get-cut", "ask-again", "show"])
 def test_numbers_change_nothing(name: str) -> None:
     """Without any reduction: the same states, the same steps of each kind, the same depth."""
-    plain, by_numbers = explore(machine_of(name)), explore(machine_of(name).reduction(NO_RULES))
+    plain, by_numbers = explore(machine_of(name)), explore(machine_of(name).numbered(NO_RULES))
     assert (by_numbers.states, by_numbers.generated) == COUNTS[name] == (plain.states, plain.generated)
     assert by_numbers.depth == plain.depth
     assert [(c.kind, c.generated) for c in by_numbers.coverage] == [(c.kind, c.generated) for c in plain.coverage]
@@ -279,7 +279,7 @@ def busy(state: State) -> str | None:
 def test_a_claim_that_reads_more_than_it_says_is_named(claim: Always[State] | Transition[State, Action]) -> None:
     machine = ClusterMachine("small", SMALL["a put and a get"], ())
     machine.properties = [claim]
-    assert "other than by pieces" in audit_pieces(machine, machine.reduction, 10_000).complaint
+    assert "other than by pieces" in audit_pieces(machine, machine.numbered, 10_000).complaint
 
 
 def test_a_claim_that_says_nothing_of_what_it_reads_is_asked_about_whole_states() -> None:
@@ -306,7 +306,7 @@ def outcomes(states: list[State]) -> set[object]:
 
 
 def reachable(scenario: Scenario) -> list[State]:
-    reduction = ClusterMachine("reachable", scenario, ()).reduction(NO_RULES)
+    reduction = ClusterMachine("reachable", scenario, ()).numbered(NO_RULES)
     seen = dict.fromkeys(reduction.initial())
     queue = list(seen)
     for key in queue:
