@@ -73,7 +73,7 @@ class _Peer:
 
     def __init__(self, interval_seconds: float, deviation: float, now: float) -> None:
         self.intervals = deque([interval_seconds] * ON_TIME, maxlen=SAMPLES)
-        self.mean, self.deviation = interval_seconds, deviation
+        self.mean, self.deviation, self.stale = interval_seconds, deviation, False
         self.heard_at, self.ever_heard = now, False
         self.beat_at: float | None = None
         self.refused = False
@@ -100,8 +100,7 @@ class Detector:
         self.heard(name, now)
         if peer.beat_at is not None:
             peer.intervals.append(now - peer.beat_at)
-            peer.mean = max(fmean(peer.intervals), self._interval)
-            peer.deviation = max(pstdev(peer.intervals), self._patience.deviation_seconds)
+            peer.stale = True  # only then: a peer may send more heartbeats than anybody can make statistics of
         peer.beat_at = now
 
     def heard(self, name: NodeId, now: float) -> None:
@@ -140,6 +139,10 @@ class Detector:
 
     def _phi(self, peer: _Peer, now: float) -> float:
         """How surprising a peer's silence is."""
+        if peer.stale:
+            peer.mean = max(fmean(peer.intervals), self._interval)
+            peer.deviation = max(pstdev(peer.intervals), self._patience.deviation_seconds)
+            peer.stale = False
         deviations = (now - peer.heard_at - peer.mean) / peer.deviation
         probability = math.erfc(deviations / math.sqrt(2)) / 2
         return min(MOST_PHI, -math.log10(probability)) if probability > 0 else MOST_PHI
