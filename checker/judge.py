@@ -41,7 +41,7 @@ from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
 from spec.trace import Step
 from spec.types import ClientId, Key, NodeId, RequestId
-from spec.world import Client, Faults, Memory, Server, State, client_id
+from spec.world import Client, Faults, Memory, Server, State, client_id, write
 
 DEPENDS: dict[str, frozenset[str]] = {
     "dot-uniqueness": frozenset({CREATED}),
@@ -169,16 +169,16 @@ class Judge:
 
     def _write(self, view: View, change: Change, key: Key, step: Step, request: Request | None) -> None:
         row = None
-        for write in step.writes:
-            if isinstance(write, WriteRow):
-                assert write.key == key, "a step writes the row of the key that it is about"
-                row = write.row
+        for written in step.writes:
+            if isinstance(written, WriteRow):
+                assert written.key == key, "a step writes the row of the key that it is about"
+                row = written.row
                 change.kinds.add(DISK)
                 unknown = FSet.of(v for v in row.siblings if v not in view.created)
                 if unknown:
                     self._create(view, change, step.event, unknown)
         held = view.servers[step.node].disk
-        memory = held if row is None else Memory(None, FMap(((key, row),)))
+        memory = held if row is None else write(Memory(), (WriteRow(key, row),))
         if row is not None and view.forgets(held.row(key).siblings, row.siblings):
             change.kinds.add(FORGOT)
         if row is not None or request is not None:

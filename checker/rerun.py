@@ -74,6 +74,8 @@ class Replica:
         for write in outcome.writes:
             if isinstance(write, WriteDisk):
                 self._about = write.disk
+            elif write.row == NO_ROW:
+                self._table.pop(write.key, None)
             else:
                 self._table[write.key] = write.row
         for effect in outcome.effects:

@@ -27,10 +27,14 @@ class Faults:
         """Whether a message that arrived from this node may be seen."""
         return source not in self._now.cut
 
+    def lets_out(self, target: NodeId) -> bool:
+        """Whether anything at all may be sent to this node."""
+        return target not in self._now.cut and target not in self._now.mute
+
     def delays(self, target: NodeId) -> tuple[float, ...]:
         """For each copy of a message that is to be sent to this node, for how many seconds it is held back."""
         now = self._now
-        if target in now.cut or target in now.mute or (now.drop and random.random() < now.drop):
+        if not self.lets_out(target) or (now.drop and random.random() < now.drop):
             return ()
         copies = 2 if now.duplicate and random.random() < now.duplicate else 1
         return tuple(random.uniform(0, now.delay_ms) / 1000 for _ in range(copies))

@@ -126,7 +126,8 @@ def told_row(key: bytes, row: Row) -> Iterator[str]:
     """A row, for people: its siblings, and what the node itself has minted."""
     minted = f"; minted {number(row.counter)} under birth {row.birth}" if row.birth else ""
     siblings = "1 version" if len(row.siblings) == 1 else plural(len(row.siblings), "sibling")
-    yield f"{shown(key)}: {siblings}, context {show_clock(context_of(row.siblings))}{minted}"
+    owed = f"; owed to {', '.join(row.owed)}" if row.owed else ""
+    yield f"{shown(key)}: {siblings}, context {show_clock(context_of(row.siblings))}{minted}{owed}"
     for version in row.siblings:
         text = shown(version.value)
         cut = text if len(text) <= VALUE_SHOWN else text[:VALUE_SHOWN] + "…"
@@ -141,6 +142,7 @@ def as_json_row(row: Row) -> dict[str, object]:
         "birth": row.birth,
         "counter": row.counter,
         "minted": [{"request": str(minted.request), "counter": minted.counter} for minted in row.minted],
+        "owed": list(row.owed),
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from impl.errors import UserError, usage
 from impl.meters import BOUNDS_SECONDS, Waits
 from impl.transport import Address, reason_of
-from impl.wire import Status
+from impl.wire import PeerStatus, Status
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -71,6 +71,9 @@ class Scrape:
         for name, meaning, of in (
             ("peer_up", "Whether the link to a node is up.", lambda peer: int(peer.connected)),
             ("peer_queued", "Messages that wait for the link to a node.", lambda peer: peer.queued),
+            ("peer_suspected", "Whether a node is taken to be down.", lambda peer: int(is_suspected(peer))),
+            ("peer_phi", "How surprising the silence of a node is.", lambda peer: peer.opinion.phi),
+            ("hints", "Keys of which something is to be handed over to a node.", lambda peer: peer.owed),
         ):
             gauge = GaugeMetricFamily(f"ringspec_{name}", meaning, labels=["peer"])
             for peer in status.peers:
@@ -80,6 +83,11 @@ class Scrape:
         for peer in status.peers:
             lost.add_metric([peer.name], peer.lost)
         yield lost
+
+
+def is_suspected(peer: PeerStatus) -> bool:
+    """Whether a node is taken to be down."""
+    return peer.opinion.suspected_seconds is not None
 
 
 def gauges(status: Status) -> Iterator[tuple[str, str, float]]:

@@ -30,6 +30,12 @@ def m002_log_in_parts(db: Database) -> None:
     db.execute("ALTER TABLE log ADD COLUMN lines INTEGER NOT NULL DEFAULT 1")
 
 
+@schema()
+def m003_hints(db: Database) -> None:
+    """Which keys a node owes to whom; in files from before there were hints, none."""
+    db.execute("CREATE TABLE hints (owner TEXT, key BLOB, PRIMARY KEY (owner, key)) STRICT, WITHOUT ROWID")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply what is missing."""
     database = Database(connection)

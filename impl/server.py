@@ -20,24 +20,20 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from impl.deadlines import arriving, worth_beginning
 from impl.door import Door
-from impl.faults import Faults
 from impl.meters import Meters
 from impl.nodelog import Say
+from impl.peers import Peers
 from impl.runtime import Arrival, Released, Runtime
 from impl.session import Session, Waiting
 from impl.settings import Settings
 from impl.storage import DiskFull
 from impl.timers import Timers
-from impl.transport import SILENCE_SECONDS, Frames, PeerLink, Queue
+from impl.transport import Frames
 from impl.wire import (
-    LENGTH_BYTES,
-    PROTOCOL,
-    Alive,
     Call,
     CallFaults,
     CallGet,
@@ -47,8 +43,6 @@ from impl.wire import (
     Done,
     Envelope,
     FoundHere,
-    PeerHello,
-    PeerStatus,
     Reply,
     Status,
     Stopping,
@@ -56,19 +50,15 @@ from impl.wire import (
     Told,
     Turned,
     Untold,
-    WireError,
     call_decoder,
-    cluster_digest,
     decode,
     encode,
     framed,
-    parcel_decoder,
-    parcels,
     reply_bytes,
 )
 from spec import events
 from spec.clock import NOTHING
-from spec.events import CancelTimer, Deliver, Invoke, Send, SetTimer, Timeout
+from spec.events import CancelTimer, Invoke, Send, SetTimer, Suspicion, Timeout
 from spec.messages import Failed, Found, Get, Operation, Overloaded, Put, Refused, Result, Stored, as_asked_again
 from spec.state import awaits_result
 from spec.token import TokenError, seal, unseal
@@ -90,7 +80,6 @@ class Server:
     def __init__(self, settings: Settings, runtime: Runtime, say: Say) -> None:
         """`say` is told of whatever an operator should know."""
         self.settings, self.runtime, self._say = settings, runtime, say
-        self.faults = Faults()
         self.meters = Meters()
         self._stopping = False
         disk = runtime.storage.disk()
@@ -98,28 +87,16 @@ class Server:
         self._door = Door(
             settings,
             disk.incarnation,
-            peer=self._serve_peer,
+            peer=lambda frames, hello: self._peers.serve(frames, hello),
             client=self._serve_client,
             turned_away=self._turned_away,
         )
-        digest = cluster_digest(settings.secret, settings.config, settings.members)
-        self._links = {name: self._link(name, digest) for name in sorted(settings.peers)}
         self._arrivals: list[Arrival] = []
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
         self._waiting: dict[RequestId, Waiting] = {}
+        self._peers = Peers(settings, runtime, self.meters, say, submit=self._submit, wake=self._wake.set)
         self._timers = Timers(lambda request: self._submit([Arrival(Timeout(request))]))
-
-    def _link(self, name: NodeId, digest: bytes) -> PeerLink:
-        limits = self.settings.config.limits
-        hello = PeerHello(PROTOCOL, self.settings.name, name, digest)
-        queue = Queue(limits.queued_messages, limits.frame_bytes + LENGTH_BYTES)
-        address, say = self.settings.peers[name], partial(self._peer_changed, name)
-        return PeerLink(address, hello, queue, limits.frame_bytes, say)
-
-    def _peer_changed(self, name: NodeId, what: str) -> None:
-        state, _, reason = what.partition(": ")
-        self._say(f"peer {state}", peer=name, **({"reason": reason} if reason else {}))
 
     # The loop: a batch at a time.
 
@@ -127,20 +104,20 @@ class Server:
         """Serve until told to stop, then finish what was begun. Raises StorageError if the node has to stop."""
         writer = ThreadPoolExecutor(1, thread_name_prefix="storage")
         work = asyncio.create_task(self._work(writer))
-        links = [asyncio.create_task(link.run()) for link in self._links.values()]
+        peers = [asyncio.create_task(task) for task in self._peers.tasks()]
         stopped = asyncio.create_task(stop.wait())
         try:
             await listening.start_serving()
-            await asyncio.wait([work, stopped, *links], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work, stopped, *peers], return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 listening.close()
                 await self._drain(work)
         finally:
             listening.close()
-            for task in (work, stopped, *links):
+            for task in (work, stopped, *peers):
                 if not task.done():
                     task.cancel()
-            ended = await asyncio.gather(work, stopped, *links, return_exceptions=True)
+            ended = await asyncio.gather(work, stopped, *peers, return_exceptions=True)
             writer.shutdown()  # waits for the batch, which is committed although its effects are lost
             self._door.close()
             self._timers.close()
@@ -162,9 +139,11 @@ class Server:
     async def _work(self, writer: ThreadPoolExecutor) -> None:
         loop, limit = asyncio.get_running_loop(), self.settings.config.limits.batch_steps
         while True:
+            self._hand_over()
             while not self._arrivals:
                 self._wake.clear()
                 await self._wake.wait()
+                self._hand_over()
             batch, self._arrivals = self._in_time(self._arrivals[:limit]), self._arrivals[limit:]
             try:
                 decided = self.runtime.decide(batch)
@@ -184,6 +163,10 @@ class Server:
                     frames.hold("queue", False)
             if self._arrivals:
                 await asyncio.sleep(0)  # replies leave, and others are heard, between batches
+
+    def _hand_over(self) -> None:
+        if not self._stopping:
+            self._peers.hand_over()
 
     def _in_time(self, batch: list[Arrival]) -> list[Arrival]:
         """Those of these events that somebody still waits for; whoever asked for another is told so."""
@@ -216,6 +199,8 @@ class Server:
                 self._tell(event.request, Failed(f"node {self.settings.name}: {reason}"))
             elif isinstance(event, Timeout) and event.request in self.runtime.requests:
                 self._timers.set(event.request, FULL_DISK_RETRY_SECONDS)
+            elif isinstance(event, Suspicion):
+                self._peers.untold(event)
 
     # Effects.
 
@@ -234,22 +219,7 @@ class Server:
                 case CancelTimer():
                     self._timers.cancel(effect.request)
         for target, envelopes in leaving.items():
-            self._send(target, envelopes)
-
-    def _send(self, target: NodeId, envelopes: list[Envelope]) -> None:
-        link = self._links[target]
-        self.meters.sent(envelopes)
-        if not self.faults.active:
-            for frame, messages in parcels(envelopes):
-                link.send(frame, messages)
-            return
-        for envelope in envelopes:
-            frame = framed(encode([envelope]))
-            for delay in self.faults.delays(target):
-                if delay:
-                    asyncio.get_running_loop().call_later(delay, link.send, frame)
-                else:
-                    link.send(frame)
+            self._peers.send(target, envelopes)
 
     def _tell(self, request: RequestId, result: Result) -> None:
         """Give a client its reply, if it is still there."""
@@ -285,24 +255,6 @@ class Server:
     def _turned_away(self, reason: str) -> None:
         self.meters.turned_away += 1
         self._say("connection turned away", reason=reason)
-
-    def _serve_peer(self, frames: Frames, hello: PeerHello) -> None:
-        source = hello.source
-        self._links[source].nudge()
-
-        def deliver(frame: memoryview) -> None:
-            envelopes = decode(parcel_decoder, frame)
-            for envelope in envelopes:
-                if envelope.stamp.node != source:
-                    raise WireError(f"a message of node {envelope.stamp.node} on the connection of node {source}")
-            if not envelopes:
-                if not frames.slow:  # answers that nobody takes do not pile up
-                    frames.send(Alive())
-            elif self.faults.lets_in(source):
-                self._submit([arriving(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
-
-        frames.on_frame = deliver
-        frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
 
     def _serve_client(self, frames: Frames, hello: ClientHello) -> None:
         session = Session(frames, hello.client)
@@ -344,7 +296,7 @@ class Server:
     def _obey(self, wanted: CallFaults) -> Done | Refused:
         if not self.settings.faults:
             return Refused(f"node {self.settings.name} was not started with --faults")
-        self.faults.become(wanted)
+        self._peers.faults.become(wanted)
         if wanted.crash_after_commits is not None:
             self.runtime.after_commit = Plug(wanted.crash_after_commits)
         return Done()
@@ -358,10 +310,7 @@ class Server:
             epoch=runtime.epoch,
             config=settings.config,
             members=settings.members,
-            peers=tuple(
-                PeerStatus(name, str(link.address), link.connected, len(link.queue), link.queue.lost)
-                for name, link in self._links.items()
-            ),
+            peers=self._peers.status(),
             requests=len(runtime.requests),
             waiting=len(self._arrivals),
             steps=runtime.seq,

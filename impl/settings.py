@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from impl.detector import Patience
 from impl.errors import one_line, usage
 from impl.metrics import require_loopback
 from impl.nodelog import LogFormat
@@ -55,6 +56,7 @@ class NodeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogFormat = "text"
     drain_seconds: Annotated[float, Meta(ge=0)] = DRAIN_SECONDS
     """How long a node that is told to stop goes on with what it has begun."""
+    detector: Patience = Patience()
     store: Config = Config()
     peer: tuple[PeerTable, ...] = ()
 
@@ -76,6 +78,8 @@ class Settings(Struct, frozen=True):
     metrics: Address | None = None
     log: LogFormat = "text"
     drain_seconds: float = DRAIN_SECONDS
+    detector: Patience = Patience()
+    """How easily the node suspects others."""
 
 
 def read_toml(path: Path) -> Table:
@@ -152,6 +156,7 @@ def read_settings(table: Table, source: str = "") -> Settings:
         require_loopback(parse_address(written.metrics)) if written.metrics else None,
         written.log,
         written.drain_seconds,
+        written.detector,
     )
 
 

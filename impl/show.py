@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from impl.detector import Opinion
 from impl.meters import Waits
 from impl.wire import Status
 from spec.ring import Ring
@@ -186,11 +187,24 @@ def show_status(status: Status) -> None:
     if troubles:
         tell("trouble", ", ".join(troubles))
     if status.peers:
-        table = Table("link to", "address", "", "queued", "lost", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for name in ("link to", "address", "", "queued", "lost", "owed", "heard", "phi", "suspected"):
+            table.add_column(
+                name, no_wrap=True, justify="right" if name in ("queued", "lost", "owed", "phi") else "left"
+            )
         for peer in status.peers:
-            up = "up" if peer.connected else "[bold]down[/]"
-            table.add_row(peer.name, peer.address, up, number(peer.queued), number(peer.lost))
+            up, opinion = "up" if peer.connected else "[bold]down[/]", peer.opinion
+            heard = "never" if opinion.heard_seconds is None else f"{opinion.heard_seconds:.1f} s ago"
+            numbers = map(number, (peer.queued, peer.lost, peer.owed))
+            table.add_row(peer.name, peer.address, up, *numbers, heard, f"{opinion.phi:.1f}", suspected(opinion))
         console.print(table)
+
+
+def suspected(opinion: Opinion) -> str:
+    """Whether, since when and why a node is taken to be down."""
+    if opinion.suspected_seconds is None:
+        return "no"
+    return f"for {span(opinion.suspected_seconds)}: {opinion.why}"
 
 
 def owned(status: Status) -> str:

@@ -25,6 +25,7 @@ import msgspec
 
 from impl.cache import RowCache
 from impl.errors import UserError, one_line
+from impl.hints import HintChanges, Hints
 from spec.events import StorageWrite, WriteDisk
 from spec.rows import NO_ROW, Disk, Row
 from spec.types import Key, NodeId
@@ -46,7 +47,7 @@ PAGE_CACHE_KIB = 32 * 1024
 
 NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
-MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts")
+MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts", "m003_hints")
 """What brings an empty file to the present schema, in order; `impl.schema` holds what each does."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -75,10 +76,16 @@ class Storage:
         self._new_meta: dict[str, bytes] = {}
         self._new_parts: list[tuple[bytes, str, int]] = []
         self._encoded: list[tuple[Key, bytes]] | None = None
-        """The new rows as they are in the open transaction; None while there is none."""
+        """The new rows as they are in the open transaction, but for those that go; None while there is none."""
+        self._gone: list[Key] = []
+        """The keys of rows that go in the open transaction."""
+        self._new_hints = HintChanges([], [])
         self._cache = RowCache()
         self.commit_seconds = 0.0
         """How long a commit has taken lately."""
+        hints = connection.execute("SELECT owner, key FROM hints")
+        self.hints = Hints((NodeId(owner), Key(key)) for owner, key in hints)
+        """What the committed rows owe to whom."""
         found = self.meta("disk")
         if found is not None:
             self._disk = _decode_disk(found)
@@ -105,7 +112,7 @@ class Storage:
     # What the driver does.
 
     def write(self, writes: Iterable[StorageWrite]) -> None:
-        """Let later steps see these writes; durable with the next commit."""
+        """Let later steps see these writes; durable with the next commit. The empty row takes its key away."""
         for write in writes:
             if isinstance(write, WriteDisk):
                 self._new_disk = write.disk
@@ -133,7 +140,9 @@ class Storage:
         if not self.dirty:
             return
         db = self._connection
-        self._encoded = [(key, _encode(row)) for key, row in self._new_rows.items()]
+        self._encoded = [(key, _encode(row)) for key, row in self._new_rows.items() if row != NO_ROW]
+        self._gone = [key for key, row in self._new_rows.items() if row == NO_ROW]
+        self._new_hints = self.hints.changes(self._new_rows)
         try:
             db.execute("BEGIN IMMEDIATE")
             if self._new_disk is not None:
@@ -147,6 +156,12 @@ class Storage:
                 db.executemany(
                     "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row", self._encoded
                 )
+            if self._gone:
+                db.executemany("DELETE FROM rows WHERE key = ?", [(key,) for key in self._gone])
+            if self._new_hints.made:
+                db.executemany("INSERT INTO hints VALUES (?, ?)", self._new_hints.made)
+            if self._new_hints.gone:
+                db.executemany("DELETE FROM hints WHERE owner = ? AND key = ?", self._new_hints.gone)
             if self._new_parts:
                 db.executemany("INSERT INTO log (entry, chain, lines) VALUES (?, ?, ?)", self._new_parts)
         except sqlite3.Error as error:
@@ -169,6 +184,9 @@ class Storage:
         self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         for key, encoded in self._encoded:
             self._cache.put(key, self._new_rows[key], len(encoded))
+        for key in self._gone:
+            self._cache.put(key, NO_ROW, 0)
+        self.hints.apply(self._new_hints)
         if self._new_disk is not None:
             self._disk = self._new_disk
         self._forget()
@@ -188,6 +206,7 @@ class Storage:
     def _forget(self) -> None:
         self._new_disk = None
         self._new_rows, self._new_meta, self._new_parts, self._encoded = {}, {}, [], None
+        self._gone, self._new_hints = [], HintChanges([], [])
 
     # Everything else.
 

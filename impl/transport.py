@@ -29,7 +29,7 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from impl.errors import UserError, one_line, usage
-from impl.wire import HEARTBEAT, LENGTH_BYTES, Turned, Welcome, WireError, decode, encode, framed, link_decoder
+from impl.wire import HEARTBEAT, LENGTH_BYTES, Alive, Turned, Welcome, WireError, decode, encode, framed, link_decoder
 
 ROOM_BYTES = 64 * 1024
 """Room that a connection keeps; more is made for a larger frame, and given back after it."""
@@ -290,6 +290,10 @@ class PeerLink:
         self._hello = hello
         self._largest = largest
         self._on_change = on_change
+        self.on_sign: Callable[[bool], None] = ignore
+        """Told when the other node answers a heartbeat (True), and when its machine says that it is not there."""
+        self.beats: Callable[[], bool] = lambda: True
+        """Asked before each heartbeat whether it may be sent."""
         self._said = ""
         self._frames: Frames | None = None
         self._hurry = asyncio.Event()
@@ -342,10 +346,13 @@ class PeerLink:
                 beat()
                 self._say("connected")
                 self._drain()
+            elif isinstance(told, Alive):
+                self.on_sign(True)
 
         def beat() -> None:
             if frames.open:
-                frames.send_frame(HEARTBEAT)
+                if self.beats():
+                    frames.send_frame(HEARTBEAT)
                 loop.call_later(HEARTBEAT_SECONDS, beat)
 
         frames.on_frame, frames.on_lost = answer, lost.set
@@ -359,6 +366,8 @@ class PeerLink:
         except (OSError, TimeoutError) as error:
             deadline.cancel()
             self._say(f"not reachable: {reason_of(error)}")
+            if isinstance(error, ConnectionRefusedError):
+                self.on_sign(False)
             return False
         self._frames = frames
         try:

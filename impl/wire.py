@@ -18,6 +18,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from impl.detector import Opinion
 from impl.meters import Counts
 from spec.clock import Dot
 from spec.messages import Failed, Indefinite, Message, Overloaded, Refused, Stored
@@ -26,7 +27,7 @@ from spec.siblings import Siblings
 from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
@@ -188,6 +189,10 @@ class PeerStatus(Struct, frozen=True):
     """Messages that wait for the link."""
     lost: int
     """Messages given up because too many waited."""
+    opinion: Opinion
+    """What the failure detector says of it."""
+    owed: int
+    """Keys of which something is to be handed over to it."""
 
 
 class Status(Struct, frozen=True, tag=True):

@@ -68,6 +68,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Clients that a node serves at a time; and as many other connections, of nodes or of who is not introduced yet."""
     batch_steps: int = 256
     """Steps that share one commit."""
+    handoff_rows: int = 256
+    """Rows that are handed over to an owner at a time."""
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot work (ConfigError)."""

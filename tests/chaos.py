@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 
+from msgspec.structs import replace
+
 from checker.stateful import Promises, Read, Stored, TurnedDown, Unknown
 from impl.client import Client, MayHaveHappened, OperationFailed
 from impl.local import LocalCluster, open_cluster
@@ -23,19 +25,21 @@ from spec.types import Config, NodeId
 CONFIG = Config(partitions=16, tokens=8, put_timeout_ms=500, get_timeout_ms=500)
 NODES = 5
 WRITERS = 6
+PEACE_SECONDS = 60.0
 SHARED = [b"shared-%d" % i for i in range(8)]
 
 
 class Chaos:
     """One run."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, *, sloppy: bool) -> None:
         """The logs will be in `directory/logs`."""
+        config = replace(CONFIG, sloppy=sloppy)
         self.chance = Random(seed)
         self.logs = directory / "logs"
         self.logs.mkdir(parents=True)
-        self.cluster: LocalCluster = open_cluster(directory / "cluster", NODES, CONFIG, record=True, faults=True)
-        self.promises = Promises(CONFIG.w, reads_meet_writes=True)
+        self.cluster: LocalCluster = open_cluster(directory / "cluster", NODES, config, record=True, faults=True)
+        self.promises = Promises(config.w, reads_meet_writes=not sloppy)
         self.done = Counter[str]()
         """What happened how often."""
         self.stop = asyncio.Event()
@@ -162,7 +166,15 @@ class Chaos:
     # The account.
 
     async def account(self) -> None:
-        """In peace every key is read at every node, and no get misses an acknowledged write."""
+        """In peace every key is read at every node, and no get misses an acknowledged write.
+
+        Under sloppy placement peace begins when nobody owes anybody anything, and nobody suspects anybody.
+        """
+        for node in self.cluster.nodes:
+            async with asyncio.timeout(PEACE_SECONDS), await self.cluster.client(node) as store:
+                while any(peer.owed or peer.opinion.why for peer in (await store.status()).peers):
+                    await asyncio.sleep(0.02)
+        self.promises.reads_meet_writes = True
         keys = sorted({write.key for write in self.promises.writes.values()})
         for node in self.cluster.nodes:
             async with await self.cluster.client(node, log=self.logs / f"reader-{node}.ndjson") as store:

@@ -8,7 +8,20 @@ from random import Random
 import msgspec
 
 from spec.clock import NOTHING, Clock
-from spec.events import CancelTimer, Deliver, Event, Invoke, Reply, Send, SetTimer, Start, Timeout, request_of
+from spec.events import (
+    CancelTimer,
+    Deliver,
+    Event,
+    HandOff,
+    Invoke,
+    Reply,
+    Send,
+    SetTimer,
+    Start,
+    Suspicion,
+    Timeout,
+    request_of,
+)
 from spec.maps import FMap, FSet
 from spec.messages import Found, Get, Operation, Put, Result
 from spec.node import step
@@ -18,7 +31,7 @@ from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, NodeLog, Returned
 from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
 from spec.world import Memory, Server, write
 
-CONFIG = Config(n=3, r=2, w=2, partitions=4, tokens=4)
+CONFIG = Config(n=3, r=2, w=2, sloppy=False, partitions=4, tokens=4)
 MEMBERS = tuple(Member(NodeId(name)) for name in "abcd")
 
 
@@ -112,6 +125,8 @@ class Recorded:
                 self.ask(client, random.choice(list(self.servers)), operation)
         elif kind < 0.14 and faults:
             self.restart(random.choice(list(self.servers)))
+        elif kind < 0.16 and random.random() < 0.5 and self.config.sloppy:
+            self.doubt(random.choice(list(self.servers)), random.choice(list(self.servers)))
         elif kind < 0.16:
             name = random.choice(list(self.servers))
             for request in self.servers[name].timers.items[:1]:
@@ -123,6 +138,16 @@ class Recorded:
                 self.network.pop(at)
             if not faults or random.random() > 0.05:
                 self.take(sent.target, Deliver(source, sent.message), stamp)
+
+    def doubt(self, name: NodeId, other: NodeId) -> None:
+        """A node takes another to be down, or up again, and then hands over what it owes."""
+        if name == other:
+            return
+        server = self.servers[name]
+        self.take(name, Suspicion(other, other not in server.node.suspected))
+        owed = tuple(key for key, row in server.disk.table.items() if other in row.owed)
+        if owed:
+            self.take(name, HandOff(other, owed))
 
     def record_anew(self) -> None:
         """Every node restarts and records from a snapshot; the clients that follow are new ones."""

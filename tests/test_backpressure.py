@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from impl import door, server, transport
+from impl import door, peers, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
 from impl.local import free_ports
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
@@ -54,7 +54,7 @@ def links(monkeypatch: pytest.MonkeyPatch) -> dict[Address, PeerLink]:
             super().__init__(address, *args)
             made[address] = self
 
-    monkeypatch.setattr(server, "PeerLink", Seen)
+    monkeypatch.setattr(peers, "PeerLink", Seen)
     return made
 
 

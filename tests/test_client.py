@@ -114,6 +114,7 @@ def test_nodes_that_do_not_own_a_key_forward(tmp_path: Path) -> None:
     with_store(tmp_path, NAMES, config, test)
 
 
+@pytest.mark.usefixtures("nobody_suspected")
 def test_contexts_that_were_not_given_out_for_the_key_are_refused(tmp_path: Path) -> None:
     async def test(nodes: list[Running], stores: list[Client]) -> None:
         (store,) = stores
@@ -165,6 +166,7 @@ def test_limits_are_refused_with_what_they_are(tmp_path: Path) -> None:
     with_store(tmp_path, ["a"], config, test)
 
 
+@pytest.mark.usefixtures("nobody_suspected")
 def test_a_node_that_cannot_reach_a_quorum_says_what_it_knows(tmp_path: Path) -> None:
     async def test(_: list[Running], stores: list[Client]) -> None:
         await stores[0].put(b"k", b"1")

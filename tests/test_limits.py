@@ -10,10 +10,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from impl.client import MayHaveHappened, NodeOverloaded, OperationRefused, Unreachable, connect
+from impl.recorder import export_log
 from impl.settings import Settings
 from impl.wire import (
     PROTOCOL,
@@ -27,6 +29,8 @@ from impl.wire import (
     encode,
     framed,
 )
+from spec.events import HandOff
+from spec.trace import Line, Step
 from spec.types import ClientId, Config, Key, Limits, NodeId, Value
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 from tests.small import Hands, put, request, small_config
@@ -180,6 +184,40 @@ async def large_batches(path: Path) -> None:
         await asyncio.gather(*(store.put(b"%d" % number, b"v") for number in range(100)))
         status = await store.status()
         assert status.batches >= status.steps / 3
+
+
+@case("lingering_requests")
+async def many_late_answers(path: Path) -> None:
+    """Beyond it nobody is waited for: what others may lack is owed to them at once."""
+    config = limited(structs.replace(THREE, w=1, put_timeout_ms=60_000), lingering_requests=2)
+    settings = settings_of(path, ["a", "b", "c"], config)[A]
+    async with running(settings), clients(settings) as (store,):
+        for number in range(5):
+            await store.put(b"%d" % number, b"v")
+        status = await store.status()
+        assert status.requests == 2
+        assert [(peer.name, peer.owed) for peer in status.peers] == [(B, 3), (C, 3)]
+
+
+@case("handoff_rows")
+async def many_hints(path: Path) -> None:
+    """They are handed over so many at a time, until none is left."""
+    config = limited(structs.replace(ONE, r=1, w=1), handoff_rows=2)
+    here, there = settings_of(path, ["a", "b"], config, record=True).values()
+    async with running(here), clients(here) as (store,):
+        while not (await store.status()).peers[0].opinion.why:
+            await asyncio.sleep(0.005)
+        for number in range(20):
+            await store.put(b"%d" % number, b"v")
+        owed = (await store.status()).peers[0].owed
+        assert owed > 4
+        async with running(there):
+            while (await store.status()).peers[0].owed:
+                await asyncio.sleep(0.005)
+    entries = [msgspec.json.decode(line, type=Line).entry for line in export_log(here.data)]
+    batches = [e.event.keys for e in entries if isinstance(e, Step) and isinstance(e.event, HandOff)]
+    assert max(map(len, batches)) == 2
+    assert len({key for batch in batches for key in batch}) == owed
 
 
 @case("connections")

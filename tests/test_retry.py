@@ -375,6 +375,7 @@ def test_so_many_calls_are_under_way_and_the_others_wait_for_their_turn() -> Non
 # Real nodes.
 
 
+@pytest.mark.usefixtures("nobody_suspected")
 def test_a_put_that_is_asked_again_is_written_once_and_the_logs_agree(tmp_path: Path) -> None:
     """Owner a is cut off when it is asked; while its client asks again the cut heals."""
     log = tmp_path / "logs" / "client.ndjson"

@@ -30,6 +30,7 @@ async def steps(nodes: list[Running]) -> dict[str, int]:
     return counted
 
 
+@pytest.mark.usefixtures("nobody_suspected")
 def test_an_owner_is_asked_itself(tmp_path: Path) -> None:
     """With N = 1 a put and a get are a step each at the owner, and nobody else takes any."""
 

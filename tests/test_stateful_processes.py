@@ -36,7 +36,7 @@ from spec.types import Config, Key, NodeId
 
 T = TypeVar("T")
 
-CONFIG = Config(partitions=16, tokens=8, put_timeout_ms=300, get_timeout_ms=300)
+CONFIG = Config(sloppy=False, partitions=16, tokens=8, put_timeout_ms=300, get_timeout_ms=300)
 STEPS, LEAST = 34, 31
 """Rules of an example: at most, and at least. An invariant before the first counts as one."""
 EXAMPLES = 22

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from impl.recorder import recorded
 from impl.schema import schema
 from impl.storage import MIGRATIONS, DiskFull, Storage, StorageError, open_storage
 from spec.events import StorageWrite, WriteDisk, WriteRow
+from spec.maps import FSet
 from spec.rows import NO_ROW, Disk, Row
 from spec.trace import link_encoded
 from spec.types import Key, NodeId
@@ -23,11 +25,13 @@ from spec.types import Key, NodeId
 A = NodeId("a")
 KEYS = [Key(b""), Key(b"k"), Key(b"\0\xff"), Key(b"kk")]
 
+owners = st.lists(st.sampled_from([NodeId("b"), NodeId("c")]), max_size=2).map(FSet.of)
+rows = st.builds(Row, birth=st.integers(1, 3), counter=st.integers(0, 9), owed=owners) | st.just(NO_ROW)
 writes = st.one_of(
-    st.builds(WriteRow, st.sampled_from(KEYS), st.builds(Row, birth=st.integers(1, 3), counter=st.integers(0, 9))),
+    st.builds(WriteRow, st.sampled_from(KEYS), rows),
     st.builds(WriteDisk, st.builds(Disk, st.sampled_from(["i", "j"]), st.integers(0, 5))),
 )
-deeds = st.lists(st.one_of(st.lists(writes, max_size=3), st.sampled_from(["commit", "reopen"])), max_size=12)
+deeds = st.lists(st.one_of(st.lists(writes, max_size=3), st.sampled_from(["commit", "fill", "reopen"])), max_size=12)
 
 
 @given(deeds)
@@ -47,17 +51,32 @@ def test_the_view_is_committed_state_overlaid_with_uncommitted_writes(
             storage.close()
             storage = open_storage(path, A)
             disk, rows = committed[0], dict(committed[1])
+        elif deed == "fill":
+            storage.limit_pages(1)  # that is: no more than there are
+            storage.append(b"x" * 50_000, "chain", 1)
+            with pytest.raises(DiskFull):
+                storage.commit()
+            storage.limit_pages(1_000_000)
+            disk, rows = committed[0], dict(committed[1])
         else:
             assert not isinstance(deed, str)
             storage.write(deed)
             for write in deed:
                 if isinstance(write, WriteRow):
                     rows[write.key] = write.row
+                    if write.row == NO_ROW:
+                        del rows[write.key]
                 else:
                     disk = write.disk
         assert storage.disk() == disk
         assert {key: storage.row(key) for key in KEYS} == {key: rows.get(key, NO_ROW) for key in KEYS}
         assert list(storage.rows()) == sorted(committed[1].items())
+        hints = {(owner, key) for key, row in committed[1].items() for owner in row.owed}
+        assert set(storage._connection.execute("SELECT owner, key FROM hints")) == hints
+        assert {owner: set(storage.hints.owed_to(owner, 9)) for owner in storage.hints.counts()} == {
+            owner: {key for other, key in hints if other == owner} for owner, _ in hints
+        }
+        assert storage.hints.counts() == Counter(owner for owner, _ in hints)
     storage.close()
 
 
@@ -151,9 +170,12 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> Non
     storage = open_storage(tmp_path / "a.db", A)
     assert storage.row(Key(b"k")).counter == 3
     assert list(recorded(storage)) == [b"{}"]
+    assert not storage.hints
+    storage.write([WriteRow(Key(b"k"), Row(counter=3, owed=FSet.of([NodeId("b")])))])
     storage.append(b"[1]\n[2]", link_encoded(storage.last_chain() or "", b"[1]\n[2]"), 2)
     storage.commit()
     assert list(recorded(storage)) == [b"{}", b"[1]", b"[2]"]
+    assert storage.hints.owed_to(NodeId("b"), 9) == (b"k",)
     storage._connection.execute("UPDATE log SET entry = x'5b5d' WHERE line = 1")
     with pytest.raises(UserError, match="is damaged"):
         list(recorded(storage))

@@ -43,6 +43,8 @@ from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 
+pytestmark = pytest.mark.usefixtures("nobody_suspected")
+
 A, B = NodeId("a"), NodeId("b")
 
 
@@ -320,7 +322,7 @@ def test_links_mend_themselves_and_what_waited_arrives(tmp_path: Path) -> None:
 
 def test_a_peer_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that shows that it is alive is not, and is answered."""
-    monkeypatch.setattr("impl.server.SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr("impl.peers.SILENCE_SECONDS", 0.4)
 
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
         silent, lively = await connect(), await connect()

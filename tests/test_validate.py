@@ -19,6 +19,7 @@ from random import Random
 from typing import TypeAlias
 
 import pytest
+from msgspec import structs
 
 import spec.coordinate
 import spec.repair
@@ -32,10 +33,11 @@ from spec.events import Deliver, StorageWrite, WriteRow
 from spec.maps import FSet
 from spec.messages import Refused
 from spec.properties import CLAIMS
+from spec.repair import NOBODY
 from spec.siblings import Siblings, Version
 from spec.state import Storage
 from spec.trace import Step
-from spec.types import Config, Key, Limits, RequestId
+from spec.types import Config, Key, Limits, NodeId, RequestId
 from tests.nodes import running, settings_of
 from tests.recorded import Recorded, chained, run, save
 
@@ -73,8 +75,9 @@ def test_runs_in_memory_are_valid(tmp_path: Path, seed: int) -> None:
 def test_every_property_is_judged_with_something_at_stake(tmp_path: Path) -> None:
     at_stake: Counter[str] = Counter()
     for seed in range(6):
-        config = Config(n=3, r=2, w=2, partitions=4, tokens=4, limits=Limits(siblings=1 + seed))
-        save(tmp_path / str(seed), run(seed, 600, keys=1, config=config).files())
+        limits = Limits(siblings=1 + seed)
+        config = Config(n=3, r=2, w=2, sloppy=seed % 2 == 0, partitions=4, tokens=4, limits=limits)
+        save(tmp_path / str(seed), run(seed, 900, keys=1, config=config).files())
         report = examine(tmp_path / str(seed), orders=1)
         assert report.problem is None
         at_stake.update(judged.name for judged in report.properties if judged.at_stake and judged.times)
@@ -90,7 +93,7 @@ def test_the_tables_name_real_claims() -> None:
 
 async def real_run(directory: Path, operations: int, clients: int) -> None:
     """Servers and clients over TCP; the servers are stopped and started again half-way."""
-    config = Config(n=3, r=2, w=2, partitions=16, tokens=8, put_timeout_ms=2000, get_timeout_ms=2000)
+    config = Config(n=3, r=2, w=2, sloppy=False, partitions=16, tokens=8, put_timeout_ms=2000, get_timeout_ms=2000)
     (directory / "data").mkdir()
     settings = settings_of(directory / "data", "abcde", config, record=True)
     addresses = [str(one.listen) for one in settings.values()]
@@ -376,9 +379,8 @@ def always_first(actor: Actor, _counter: int) -> Dot:
     return Dot(actor, 1)
 
 
-def overwrite(storage: Storage, key: Key, siblings: Siblings) -> tuple[StorageWrite, ...]:
-    row = storage.row(key)
-    return (WriteRow(key, type(row)(siblings, row.birth, row.counter, row.minted)),)
+def overwrite(storage: Storage, key: Key, siblings: Siblings, owed: FSet[NodeId] = NOBODY) -> tuple[StorageWrite, ...]:
+    return (WriteRow(key, structs.replace(storage.row(key), siblings=siblings, owed=owed)),)
 
 
 def keep_all(a: Siblings, b: Siblings) -> Siblings:
