@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.audit import Audited
+from checker.bugs.edits import carried
 from checker.cluster_audit import audits_of
 from checker.frames import Frames, Rules, rules_of
 from checker.interned import Interned
@@ -142,7 +143,7 @@ class ClusterMachine:
         memory: bool = True,
     ) -> None:
         """`driver` is for tests that break it on purpose; `memory` for the test that compares without."""
-        self.name = name
+        self.name = name if not carried() else f"{name}, with the bug {carried()}"
         self.scenario = scenario
         self.properties: Sequence[Property[State, Action]] = claimed(claims, memory=memory)
         self._driver = remembering(driver) if memory else driver
@@ -168,7 +169,13 @@ class ClusterMachine:
     def params(self) -> Mapping[str, int | str | bool]:
         """What a trace has to name for a replay to mean the same."""
         config = self.scenario.config
-        return {"nodes": len(self.scenario.members), "n": config.n, "r": config.r, "w": config.w}
+        params: dict[str, int | str | bool] = {
+            "nodes": len(self.scenario.members),
+            "n": config.n,
+            "r": config.r,
+            "w": config.w,
+        }
+        return {**params, "bug": carried()} if carried() else params
 
     @property
     def sources(self) -> Sequence[Path]:
@@ -302,7 +309,7 @@ def walk(nodes: int) -> tuple[NodeId, ...]:
 DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
-FIRST, *_, OFF = walk(4)
+FIRST, SECOND, *_, OFF = walk(4)
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -406,6 +413,11 @@ MODELS: dict[str, Model] = {
         ),
         claims=HINT_CLAIMS,
     ),
+    "show-two": Model(
+        about="a client is shown what its put left, and writes over it, while another writes; through either of two nodes",
+        scenario=world((V, S), (P,), contacts=(FIRST, SECOND)),
+        claims=("exact-discard", "context-honesty"),
+    ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",
         scenario=world((P, G), (P,), r=1, w=3),
@@ -455,7 +467,8 @@ MODELS["updates-anything"] = updates(
 )
 
 
-def machine_of(name: str) -> ClusterMachine:
-    """The machine of a named model."""
+def machine_of(name: str, only: Sequence[str] = ()) -> ClusterMachine:
+    """The machine of a named model, with all its claims or only these."""
     model = MODELS[name]
-    return ClusterMachine(name, model.scenario, model.claims)
+    assert set(only) <= set(model.claims), f"{name} does not claim all of {', '.join(only)}"
+    return ClusterMachine(name, model.scenario, only or model.claims)
