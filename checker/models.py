@@ -276,6 +276,7 @@ ONE_PUT_CLAIMS = (
 def world(
     *programs: tuple[Task, ...],
     nodes: int = 3,
+    n: int = 3,
     r: int = 2,
     w: int = 2,
     contacts: tuple[NodeId, ...] = (),
@@ -283,9 +284,10 @@ def world(
     limits: Limits = Limits(),  # noqa: B008 - immutable
     patience: int = 0,
     suspicious: tuple[NodeId, ...] | None = None,
+    strict: bool = False,
 ) -> Scenario:
-    """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
-    config = Config(n=3, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None, limits=limits)
+    """A scenario of n replicas on a small ring; clients may ask any node unless told whom."""
+    config = Config(n=n, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None and not strict, limits=limits)
     members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
     everyone = tuple(member.name for member in members)
     return Scenario(
@@ -300,9 +302,9 @@ def world(
     )
 
 
-def walk(nodes: int) -> tuple[NodeId, ...]:
+def walk(nodes: int, n: int = 3) -> tuple[NodeId, ...]:
     """All nodes of a world, in the order of the key's walk: its owners first."""
-    scenario = world((), nodes=nodes)
+    scenario = world((), nodes=nodes, n=n, r=1, w=1)
     return owners_of(build_ring(scenario.members, scenario.config), KEY, nodes)
 
 
@@ -310,6 +312,7 @@ DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(cras
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
 FIRST, SECOND, *_, OFF = walk(4)
+*_, STAND_IN = walk(2, n=1)
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -414,9 +417,36 @@ MODELS: dict[str, Model] = {
         claims=HINT_CLAIMS,
     ),
     "show-two": Model(
-        about="a client is shown what its put left, and writes over it, while another writes; through either of two nodes",
+        about="a client is shown what its put left and writes over it, while another writes; through two nodes",
         scenario=world((V, S), (P,), contacts=(FIRST, SECOND)),
         claims=("exact-discard", "context-honesty"),
+    ),
+    "stand-in-again": Model(
+        about="one replica; the other node stands in for its owner, hands over what it wrote, and is asked again",
+        scenario=world(
+            (P,),
+            (P,),
+            nodes=2,
+            n=1,
+            r=1,
+            w=1,
+            contacts=(STAND_IN,),
+            suspicious=(STAND_IN,),
+            faults=Faults(suspicions=2),
+        ),
+        claims=("dot-uniqueness", "one-dot-per-request", "placement", "hint-conservation"),
+    ),
+    "strict-suspect": Model(
+        about="four nodes, strict placement: a put, a get, and a suspicion that must not matter",
+        scenario=world(
+            (P, G),
+            nodes=4,
+            contacts=(FIRST, SECOND),
+            suspicious=(FIRST,),
+            strict=True,
+            faults=Faults(suspicions=1),
+        ),
+        claims=ONE_PUT_CLAIMS,
     ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",

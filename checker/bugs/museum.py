@@ -14,7 +14,14 @@ from types import ModuleType
 
 from msgspec.structs import replace
 
-from checker.bugs import clock_pruning, last_write_wins, lost_sibling, sibling_explosion
+from checker.bugs import (
+    clock_pruning,
+    last_write_wins,
+    lost_sibling,
+    reused_actor,
+    sibling_explosion,
+    sloppy_is_strict,
+)
 from checker.bugs.bug import Bug
 from checker.bugs.edits import EditError, carry, difference
 
@@ -31,7 +38,7 @@ def exhibit(room: ModuleType) -> Bug:
     return replace(bug, page=page)
 
 
-ROOMS = (lost_sibling, sibling_explosion, clock_pruning, last_write_wins)
+ROOMS = (lost_sibling, sibling_explosion, clock_pruning, reused_actor, sloppy_is_strict, last_write_wins)
 BUGS: dict[str, Bug] = {bug.name: bug for bug in map(exhibit, ROOMS)}
 
 
