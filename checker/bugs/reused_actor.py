@@ -16,8 +16,8 @@ same mistake came back by way of deleted and of lost data (see amnesia), until e
 got an epoch of its own (basho/riak_kv 1094, 2015).
 
 Here. The actor belongs to the row: a row that first mints takes a fresh *birth* from a counter of
-the disk, and both go when the row goes. So D's second life is called D.2. The bug takes birth 1
-every time.
+the disk, and both go when the row goes. So a second life is called D.2. The bug takes birth 1 every
+time; one owner and one stand-in are world enough for it.
 """
 
 from checker.bugs.bug import Bug

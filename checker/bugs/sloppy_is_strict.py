@@ -17,7 +17,7 @@ What to do instead: ask for owners. PR and PW count primaries only, and with PR 
 every such put, or both fail; or select strict placement, and do without the stand-ins.
 
 Here. `holders_of` looks at suspicion only where the store is sloppy. The bug is to look at it
-always.
+always. In the shortest story it is the get that counts a stand-in, which has nothing to say.
 """
 
 from checker.bugs.bug import Bug
