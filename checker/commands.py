@@ -1,4 +1,4 @@
-"""The checker's half of the command line: check, simulate, swarm, liveness, replay, validate, history, prove.
+"""The checker's half of the command line: check, bugs, simulate, swarm, liveness, replay, validate, history, prove.
 
 Each command only reads its options and calls a plain function that gives the exit status. `impl.cli`, the composition
 root, adds them to `ringspec`.
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from checker.bugs.bug import Bug
     from checker.check import Registry
     from checker.outcome import Bounds, Order
 
 
-def models() -> Registry:
-    """The named models, as the checker wants them."""
+def models(*only: str) -> Registry:
+    """The named models, as the checker wants them, with all their claims or only these."""
     from functools import partial
 
     from checker.convergence import CONVERGENCE
@@ -31,7 +32,18 @@ def models() -> Registry:
         must_fail = f" (must fail: {model.must_fail})" if model.must_fail else ""
         return model.about + must_fail + (" (with --reduce)" if model.too_large else "")
 
-    return {**{name: (about(name), partial(machine_of, name)) for name in MODELS}, **CONVERGENCE}
+    return {**{name: (about(name), partial(machine_of, name, only)) for name in MODELS}, **CONVERGENCE}
+
+
+def put_back(bug: str) -> Bug:
+    """Put a bug of the museum back into the specification, of which nothing was imported yet. Refuses (UsageError)."""
+    from checker.bugs import museum
+    from checker.bugs.edits import EditError
+
+    try:
+        return museum.put_back(bug)
+    except (museum.UnknownBug, EditError) as error:
+        raise click.UsageError(str(error)) from None
 
 
 def named(model: str | None, registry: Registry, list_only: bool) -> str:
@@ -43,6 +55,11 @@ def named(model: str | None, registry: Registry, list_only: bool) -> str:
     if model is None:
         raise click.UsageError("name a model, or --list them")
     return model
+
+
+def bug_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option --bug."""
+    return click.option("--bug", metavar="NAME", help="Put back this bug of the museum: see `ringspec bugs`.")(command)
 
 
 def bounds_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -88,6 +105,7 @@ def bounds_of(states: int | None, depth: int | None, seconds: float | None, memo
 @click.option("--reduce", is_flag=True, help="Search what stands for the states: fewer, and the same verdict.")
 @click.option("--audit", is_flag=True, help="Try what the model claims of itself, so that it may be reduced.")
 @click.option("--interactive", is_flag=True, help="Choose yourself what happens next.")
+@bug_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -119,29 +137,36 @@ def check(
     reduce: bool,
     audit: bool,
     interactive: bool,
+    bug: str | None,
     out: Path | None,
     graph: Path | None,
     as_json: bool,
     one_line: bool,
     progress: bool | None,
 ) -> None:
-    """Explore every interleaving of MODEL; `--list` names the models."""
+    """Explore every interleaving of MODEL; `--list` names the models. A bug has its own, unless you say."""
+    only: tuple[str, ...] = ()
+    if bug is not None:
+        back = put_back(bug)
+        model, only = (back.model, back.noticed_by[:1]) if model is None else (model, ())
+
     from checker.check import check
     from checker.outcome import How
 
-    model = named(model, models(), list_only)
+    registry = models(*only)
+    model = named(model, registry, list_only)
     if interactive:
         from checker.interactive import interact
 
-        raise SystemExit(interact(models(), model, out=out))
+        raise SystemExit(interact(registry, model, out=out))
     if audit:
         from checker.audit_report import audit as run_audit
 
-        raise SystemExit(run_audit(models(), model, max_states, json=as_json))
+        raise SystemExit(run_audit(registry, model, max_states, json=as_json))
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
     how = How(order, fingerprints, checkpoint, checkpoint_seconds, resume, reduce)
     code = check(
-        models(),
+        registry,
         model,
         bounds,
         how=how,
@@ -153,6 +178,24 @@ def check(
         coverage=coverage,
     )
     raise SystemExit(code)
+
+
+@click.command()
+@click.argument("name", required=False)
+def bugs(name: str | None) -> None:
+    """List the museum of bugs that such stores really had, or show the one of this NAME and find it."""
+    from checker.bugs.museum import directory, plaque
+
+    if name is None:
+        click.echo(directory())
+        return
+    bug = put_back(name)
+    click.echo(plaque(bug) + "\n")
+
+    from checker.check import VIOLATED, check
+
+    status = check(models(bug.noticed_by[0]), bug.model)
+    raise SystemExit(0 if status == VIOLATED else status or VIOLATED)
 
 
 @click.command()
@@ -260,6 +303,11 @@ def replay(trace: Path, step: bool, key: str | None, live: bool) -> None:
     """Take a TRACE again: the path of an ITF file on its model, or the steps of a recorded run, a directory of logs."""
     import os
 
+    from checker.bugs.museum import bug_in
+
+    if bug := bug_in(trace):
+        put_back(bug)
+
     from checker.playback import play_back
     from checker.replay import replay
     from spec.types import Key
@@ -302,9 +350,13 @@ def history(run: Path, linearizable: bool, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--seeds", type=int, default=1, show_default=True, help="Prove everything so many times over.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, a document per seed.")
-def prove(names: tuple[str, ...], seeds: int, as_json: bool) -> None:
+@bug_option
+def prove(names: tuple[str, ...], seeds: int, as_json: bool, bug: str | None) -> None:
     """Prove the laws of the kernel and the invariants of the protocol from their source; or only NAMES."""
     import sys
+
+    if bug is not None:
+        put_back(bug)
 
     from checker.prove.prove import prove
 

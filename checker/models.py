@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.audit import Audited
+from checker.bugs.edits import carried
 from checker.cluster_audit import audits_of
 from checker.frames import Frames, Rules, rules_of
 from checker.interned import Interned
@@ -142,7 +143,7 @@ class ClusterMachine:
         memory: bool = True,
     ) -> None:
         """`driver` is for tests that break it on purpose; `memory` for the test that compares without."""
-        self.name = name
+        self.name = name if not carried() else f"{name}, with the bug {carried()}"
         self.scenario = scenario
         self.properties: Sequence[Property[State, Action]] = claimed(claims, memory=memory)
         self._driver = remembering(driver) if memory else driver
@@ -168,7 +169,13 @@ class ClusterMachine:
     def params(self) -> Mapping[str, int | str | bool]:
         """What a trace has to name for a replay to mean the same."""
         config = self.scenario.config
-        return {"nodes": len(self.scenario.members), "n": config.n, "r": config.r, "w": config.w}
+        params: dict[str, int | str | bool] = {
+            "nodes": len(self.scenario.members),
+            "n": config.n,
+            "r": config.r,
+            "w": config.w,
+        }
+        return {**params, "bug": carried()} if carried() else params
 
     @property
     def sources(self) -> Sequence[Path]:
@@ -274,6 +281,7 @@ ONE_PUT_CLAIMS = (
 def world(
     *programs: tuple[Task, ...],
     nodes: int = 3,
+    n: int = 3,
     r: int = 2,
     w: int = 2,
     contacts: tuple[NodeId, ...] = (),
@@ -281,9 +289,10 @@ def world(
     limits: Limits = Limits(),  # noqa: B008 - immutable
     patience: int = 0,
     suspicious: tuple[NodeId, ...] | None = None,
+    strict: bool = False,
 ) -> Scenario:
-    """A scenario of n = 3 replicas on a small ring; clients may ask any node unless told whom."""
-    config = Config(n=3, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None, limits=limits)
+    """A scenario of n replicas on a small ring; clients may ask any node unless told whom."""
+    config = Config(n=n, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None and not strict, limits=limits)
     members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
     everyone = tuple(member.name for member in members)
     return Scenario(
@@ -298,16 +307,17 @@ def world(
     )
 
 
-def walk(nodes: int) -> tuple[NodeId, ...]:
+def walk(nodes: int, n: int = 3) -> tuple[NodeId, ...]:
     """All nodes of a world, in the order of the key's walk: its owners first."""
-    scenario = world((), nodes=nodes)
+    scenario = world((), nodes=nodes, n=n, r=1, w=1)
     return owners_of(build_ring(scenario.members, scenario.config), KEY, nodes)
 
 
 DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
-FIRST, *_, OFF = walk(4)
+FIRST, SECOND, *_, OFF = walk(4)
+*_, STAND_IN = walk(2, n=1)
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -411,6 +421,38 @@ MODELS: dict[str, Model] = {
         ),
         claims=HINT_CLAIMS,
     ),
+    "show-two": Model(
+        about="a client is shown what its put left and writes over it, while another writes; through two nodes",
+        scenario=world((V, S), (P,), contacts=(FIRST, SECOND)),
+        claims=("exact-discard", "context-honesty"),
+    ),
+    "stand-in-again": Model(
+        about="one replica; the other node stands in for its owner, hands over what it wrote, and is asked again",
+        scenario=world(
+            (P,),
+            (P,),
+            nodes=2,
+            n=1,
+            r=1,
+            w=1,
+            contacts=(STAND_IN,),
+            suspicious=(STAND_IN,),
+            faults=Faults(suspicions=2),
+        ),
+        claims=("dot-uniqueness", "one-dot-per-request", "placement", "hint-conservation"),
+    ),
+    "strict-suspect": Model(
+        about="four nodes, strict placement: a put, a get, and a suspicion that must not matter",
+        scenario=world(
+            (P, G),
+            nodes=4,
+            contacts=(FIRST, SECOND),
+            suspicious=(FIRST,),
+            strict=True,
+            faults=Faults(suspicions=1),
+        ),
+        claims=ONE_PUT_CLAIMS,
+    ),
     "write-all": Model(
         about="W = 3, R = 1: a put waits for every owner, a get for one",
         scenario=world((P, G), (P,), r=1, w=3),
@@ -460,7 +502,8 @@ MODELS["updates-anything"] = updates(
 )
 
 
-def machine_of(name: str) -> ClusterMachine:
-    """The machine of a named model."""
+def machine_of(name: str, only: Sequence[str] = ()) -> ClusterMachine:
+    """The machine of a named model, with all its claims or only these."""
     model = MODELS[name]
-    return ClusterMachine(name, model.scenario, model.claims)
+    assert set(only) <= set(model.claims), f"{name} does not claim all of {', '.join(only)}"
+    return ClusterMachine(name, model.scenario, only or model.claims)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAY_HAVE_HAPPENED = 3
 
 COMMANDS = {
+    "bugs": "checker",
     "check": "checker",
     "cluster": "node",
     "demo": "node",

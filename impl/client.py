@@ -187,7 +187,8 @@ class Client:
 
         The function is given the values of all siblings (none, where nothing is stored) and returns one, or None to
         leave them. It may be given what it made before, beside what others wrote: it must be such that this does no
-        harm (a union, a maximum; no increment). `timeout` is that of each get and put.
+        harm (a union, a maximum; no increment: for counters and more see `impl.convergent`). `timeout` is that of each
+        get and put.
 
         Returns what the last get found. Raises what `get` and `put` raise; Unsettled if there still are siblings
         after so many rounds.

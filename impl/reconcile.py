@@ -20,7 +20,7 @@ from impl.outcomes import Unsettled, Values
 from spec.types import Value
 
 Reconcile: TypeAlias = Callable[[tuple[Value, ...]], bytes | None]
-"""From the values of all siblings to the one that takes their place, or None to leave them."""
+"""From the values of all siblings to the one that takes their place, or None to leave them. See `impl.convergent`."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.01, 1.0
 

@@ -1,16 +1,16 @@
 """Deliberate mistakes in the specification, each the smallest edit that makes it, and what has to notice it.
 
-A mutant is applied to a copy of `spec/`; the checker and the runtime beside it stay as they are.
+A mutant is an edit of `spec/`, carried as those of the museum are (`checker.bugs.edits`); the checker and the runtime
+beside it stay as they are. `python -m tests.mutants NAME check …` is `ringspec check …` with the mutant of that name.
 """
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+import sys
 
 from msgspec import Struct
 
-ROOT = Path(__file__).resolve().parent.parent
+from checker.bugs.edits import Edit, carry
 
 
 class Mutant(Struct, frozen=True, kw_only=True):
@@ -219,12 +219,14 @@ MUTANTS = (
 )
 
 
-def mutated(mutant: Mutant, directory: Path) -> Path:
-    """A copy of the project with the mistake in it; the directory to import from."""
-    for package in ("spec", "checker", "impl"):
-        shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
-    file = directory / "spec" / mutant.file
-    text = file.read_text(encoding="utf-8")
-    assert text.count(mutant.old) == 1, f"the mutant {mutant.name!r} no longer fits spec/{mutant.file}"
-    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    return directory
+def main(name: str, arguments: list[str]) -> None:
+    """`ringspec` with a mutant."""
+    carry("", [next(Edit(m.file, m.old, m.new) for m in MUTANTS if m.name == name)])
+
+    from impl.cli import main
+
+    main(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

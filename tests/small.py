@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spec.clock import NOTHING, Clock
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
@@ -38,8 +38,8 @@ def get(key: Key = KEY) -> Get:
 class Hands:
     """Servers, the messages between them and what clients were told; nothing moves unless it is moved."""
 
-    def __init__(self, names: str = "abc", config: Config | None = None) -> None:
-        """A server for each letter, started on a new disk."""
+    def __init__(self, names: Iterable[str] = "abc", config: Config | None = None) -> None:
+        """A server for each name, started on a new disk."""
         self.config = small_config() if config is None else config
         members = tuple(Member(NodeId(name)) for name in names)
         ring = build_ring(members, self.config)

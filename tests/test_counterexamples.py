@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from checker.bugs.museum import BUGS
 from checker.models import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "traces" / "counterexamples"
-MUST_FAIL = [name for name, model in MODELS.items() if model.must_fail]
+SEARCHES = {
+    **{name: ("check", name) for name, model in MODELS.items() if model.must_fail},
+    **{name: ("check", "--bug", name) for name in BUGS},
+}
+"""What finds each."""
+FAILING = {name: BUGS[name].noticed_by[0] if name in BUGS else MODELS[name].must_fail for name in SEARCHES}
 
 
 def ringspec(*arguments: str, seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -28,26 +34,26 @@ def ringspec(*arguments: str, seed: str = "0") -> subprocess.CompletedProcess[st
     )
 
 
-def test_every_control_has_its_counterexample_and_no_other_is_kept() -> None:
-    """One file per model that must fail."""
-    assert sorted(f"{name}.itf.json" for name in MUST_FAIL) == sorted(file.name for file in KEPT.iterdir())
+def test_every_control_and_bug_has_its_counterexample_and_no_other_is_kept() -> None:
+    """One file per model that must fail, and per bug of the museum."""
+    assert sorted(f"{name}.itf.json" for name in SEARCHES) == sorted(file.name for file in KEPT.iterdir())
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
-@pytest.mark.parametrize("name", MUST_FAIL)
+@pytest.mark.parametrize("name", SEARCHES)
 def test_a_counterexample_is_found_again_to_the_byte(name: str, seed: str, tmp_path: Path) -> None:
     """Nothing observable depends on the order of hashes."""
     found = tmp_path / "found.itf.json"
-    assert ringspec("check", name, "--out", str(found), seed=seed).returncode == 1
+    assert ringspec(*SEARCHES[name], "--out", str(found), seed=seed).returncode == 1
     assert found.read_bytes() == (KEPT / f"{name}.itf.json").read_bytes()
 
 
-@pytest.mark.parametrize("name", MUST_FAIL)
+@pytest.mark.parametrize("name", SEARCHES)
 def test_a_counterexample_replays(name: str) -> None:
     """The machine takes the path again, and the claim fails at its end."""
     replayed = ringspec("replay", str(KEPT / f"{name}.itf.json"))
     assert replayed.returncode == 0, replayed.stdout
-    assert f"{MODELS[name].must_fail} fails" in replayed.stdout
+    assert f"{FAILING[name]} fails" in replayed.stdout
 
 
 def test_counts_of_the_store_do_not_depend_on_the_hash_seed() -> None:

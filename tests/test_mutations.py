@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.mutants import MUTANTS, Mutant, mutated
+from tests.mutants import MUTANTS, Mutant
 from tests.test_validate import real_run
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`ringspec …` with the packages of a directory."""
+
+def ringspec(*arguments: str, mutant: Mutant | None = None) -> subprocess.CompletedProcess[str]:
+    """`ringspec …`, with a mistake in the specification or without."""
+    program = ["tests.mutants", mutant.name] if mutant else ["impl.cli"]
     return subprocess.run(
-        [sys.executable, "-m", "impl.cli", *arguments],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, "-m", *program, *arguments],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=240,
@@ -40,16 +41,16 @@ CHECKED = [mutant for mutant in MUTANTS if mutant.model]
 @pytest.mark.parametrize("mutant", CHECKED, ids=names(CHECKED))
 def test_check_notices(mutant: Mutant, how: tuple[str, ...], tmp_path: Path) -> None:
     """The named claim fails, with a counterexample that replays on the mutant and not on the real thing."""
-    directory, trace = mutated(mutant, tmp_path), tmp_path / "found.itf.json"
-    checked = run(directory, "check", mutant.model, "--json", "--no-progress", "--out", str(trace), *how)
+    trace = tmp_path / "found.itf.json"
+    checked = ringspec("check", mutant.model, "--json", "--no-progress", "--out", str(trace), *how, mutant=mutant)
     if mutant.asserts:
         assert checked.returncode == 4
         assert mutant.asserts in checked.stderr
         return
     assert checked.returncode == 1, checked.stdout[-2000:] + checked.stderr
     assert json.loads(checked.stdout)["violation"]["property"] == mutant.claim
-    assert run(directory, "replay", str(trace)).returncode == 0
-    real = run(Path(__file__).resolve().parent.parent, "replay", str(trace))
+    assert ringspec("replay", str(trace), mutant=mutant).returncode == 0
+    real = ringspec("replay", str(trace))
     assert real.returncode == 1, real.stdout[-2000:]
 
 
@@ -57,9 +58,9 @@ PROVED = [mutant for mutant in MUTANTS if mutant.unproved]
 
 
 @pytest.mark.parametrize("mutant", PROVED, ids=names(PROVED))
-def test_prove_notices(mutant: Mutant, tmp_path: Path) -> None:
+def test_prove_notices(mutant: Mutant) -> None:
     """The named claim is refuted, by a counterexample that was replayed in Python."""
-    proved = run(mutated(mutant, tmp_path), "prove", mutant.unproved)
+    proved = ringspec("prove", mutant.unproved, mutant=mutant)
     assert proved.returncode == 1, proved.stdout[-2000:] + proved.stderr
     refuted = [line.split()[0] for line in proved.stdout.splitlines() if " refuted " in line]
     assert mutant.unproved.split("/")[-1] in refuted, proved.stdout
@@ -73,14 +74,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The logs of a real run of the specification as it is."""
     directory = tmp_path_factory.mktemp("recorded")
     asyncio.run(real_run(directory, operations=20, clients=3))
-    assert run(Path(__file__).resolve().parent.parent, "validate", str(directory)).returncode == 0
+    assert ringspec("validate", str(directory)).returncode == 0
     return directory
 
 
 @pytest.mark.parametrize("mutant", DIVERGING, ids=names(DIVERGING))
-def test_validate_notices(mutant: Mutant, recorded: Path, tmp_path: Path) -> None:
+def test_validate_notices(mutant: Mutant, recorded: Path) -> None:
     """What real nodes did is not what the mutant would have done: the step that differs is named."""
-    validated = run(mutated(mutant, tmp_path), "validate", str(recorded))
+    validated = ringspec("validate", str(recorded), mutant=mutant)
     assert validated.returncode == 1, validated.stdout[-2000:] + validated.stderr
     assert "is not a run of the specification" in validated.stdout
 

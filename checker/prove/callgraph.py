@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Iterable
 
-from checker.prove.subset import Function, module_path, module_tree
+from checker.prove.subset import Function, module_tree
 
 VOCABULARY = frozenset({"spec.maps.implies", "spec.siblings.is_antichain"})
 """What claims are made of, and no node computes."""
@@ -29,7 +29,7 @@ def uses(function: Function) -> frozenset[Function]:
     assert isinstance(function, types.FunctionType)
     tree = next(
         node
-        for node in module_tree(module_path(function.__module__)).body
+        for node in module_tree(function.__module__).body
         if isinstance(node, ast.FunctionDef) and node.name == function.__name__
     )
     mentioned: set[object] = set()

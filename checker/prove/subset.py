@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import sys
 import types
 import typing
@@ -163,9 +164,10 @@ class Source:
 
 
 @functools.cache
-def module_tree(path: Path) -> ast.Module:
-    """The syntax of a source file."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def module_tree(name: str) -> ast.Module:
+    """The syntax of an imported module, of the text that was imported."""
+    module = sys.modules[name]
+    return ast.parse(inspect.getsource(module), filename=module.__file__ or name)
 
 
 def module_path(name: str) -> Path:
@@ -181,7 +183,9 @@ def source_of(function: Function) -> Source:
     assert isinstance(function, types.FunctionType), f"{function} is not a plain function"
     path = module_path(function.__module__)
     found = [
-        node for node in module_tree(path).body if isinstance(node, ast.FunctionDef) and node.name == function.__name__
+        node
+        for node in module_tree(function.__module__).body
+        if isinstance(node, ast.FunctionDef) and node.name == function.__name__
     ]
     if len(found) != 1 or function.__qualname__ != function.__name__:
         raise OutsideSubset(
@@ -196,7 +200,7 @@ def source_of(function: Function) -> Source:
 
 def import_of(module: str, name: str) -> tuple[str, str] | None:
     """From where a module imports a name: (module, name there); None if it does not import it."""
-    for node in module_tree(module_path(module)).body:
+    for node in module_tree(module).body:
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
