@@ -140,7 +140,7 @@ def test_an_acknowledged_set_is_durable(writes: list[Write]) -> None:
     for message in writes:
         server = hands.servers[B]
         outcome = step(server.node, None, server.disk, Deliver(A, message))
-        assert outcome.effects == (Send(A, Written(message.request)),)
+        assert outcome.effects == (Send(A, Written(message.request, message.owner)),)
         hands.send(A, B, message)
         if is_antichain(message.siblings):
             held = hands.held(B, message.key)

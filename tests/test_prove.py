@@ -145,7 +145,12 @@ MUTATIONS = [
     ("siblings.py", "max(known[version.dot.actor], version.dot.counter)", "version.dot.counter", "law_context_of"),
     ("quorum.py", ">= config.w", ">= config.w - 1", "law_quorums_intersect"),
     ("coordinate.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
-    ("protocol.py", "Sent(n, target, v, s.store[n])", "Sent(n, target, v, FSet.of([v]))", "send/inv_contiguous"),
+    (
+        "protocol.py",
+        "Sent(n, target, owner, v, s.store[n])",
+        "Sent(n, target, owner, v, FSet.of([v]))",
+        "send/inv_contiguous",
+    ),
     ("protocol.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
     ("protocol.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
     ("protocol.py", " and is_context(context, s.gathered[r])", "", "reply/inv_replies"),
