@@ -26,17 +26,18 @@ def step(node: Node, request: Request | None, storage: Storage, event: Event) ->
     assert node.started != isinstance(event, Start), "a run of a node has one start, and it comes first"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
-    opened, lingers = change(request, outcome.request, True), change(request, outcome.request, False)
-    if opened == 0 and lingers == 0:
+    before, after = counted(request), counted(outcome.request)
+    if before == after:
         return outcome
-    in_flight, lingering = node.in_flight + opened, node.lingering + lingers
+    in_flight, lingering = node.in_flight + after[0] - before[0], node.lingering + after[1] - before[1]
     return replace(outcome, node=replace(outcome.node, in_flight=in_flight, lingering=lingering))
 
 
-def change(before: Request | None, after: Request | None, awaited: bool) -> int:
-    """By how much a step changes the number of requests that somebody awaits the result of, or of the others."""
-    was, now = (request is not None and awaits_result(request) == awaited for request in (before, after))
-    return now - was
+def counted(request: Request | None) -> tuple[int, int]:
+    """What a request adds to those in flight, and to those that linger."""
+    if request is None:
+        return 0, 0
+    return (1, 0) if awaits_result(request) else (0, 1)
 
 
 def handle(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:

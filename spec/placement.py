@@ -10,6 +10,7 @@ Suspicion is each node's own, may be wrong, and changes what a node asks, never 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 from spec.maps import FMap
@@ -27,13 +28,14 @@ def holders_of(node: Node, key: Key) -> FMap[NodeId, NodeId]:
     """The N nodes that a node asks about a key, each with the owner that it stands for: itself, if it is one."""
     owners = owners_of(node.ring, key, node.config.n)
     if not node.config.sloppy or not node.suspected:
-        return FMap.of({owner: owner for owner in owners})
+        return stand(owners, owners)
     up = (name for name in walk_of(node.ring, key) if name not in node.suspected)
     passed_over = (owner for owner in owners if owner in node.suspected)
     holders = tuple(dict.fromkeys(chain(up, passed_over)))[: node.config.n]
     return stand(holders, owners)
 
 
+@lru_cache(maxsize=4096)  # mostly the same few, and every request asks
 def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeId, NodeId]:
     """Each holder with the owner that it stands for: owners for themselves, the others for those that are left."""
     left = iter([owner for owner in owners if owner not in holders])
