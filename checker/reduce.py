@@ -194,20 +194,12 @@ def explore_reduced(
         what = str(error).removeprefix(f"{error.doing}: ")
         raise ModelError(error.doing, what, tuple(_path(machine, reduction, keys))) from (error.__cause__ or error)
     violation = None if found.violation is None else _expanded(machine, reduction, found.violation)
-    complete = found.verdict == "holds"
-    return Result(
-        machine=found.machine,
-        verdict=found.verdict,
-        states=found.states,
-        generated=found.generated,
-        depth=found.depth,
-        seconds=found.seconds,
+    return replace(
+        found,
         properties=_standings(machine, found, None if violation is None else violation.property),
-        coverage=found.coverage,
         violation=violation,
-        stopped=found.stopped,
         reduced=True,
-        stands_for=reduction.stands_for() if complete else None,
+        stands_for=reduction.stands_for() if found.verdict == "holds" else None,
     )
 
 
