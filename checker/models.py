@@ -192,7 +192,8 @@ class ClusterMachine:
         return None if self.scenario.config.sloppy else self.numbered(rules_of(self.scenario))
 
     def numbered(self, rules: Rules) -> Interned:
-        """The same machine over numbers, reduced by these rules."""
+        """The same machine over numbers, reduced by these rules; sloppy placement is beyond it, and would never end."""
+        assert not self.scenario.config.sloppy, "what is handed over depends on what is under way"
         return Interned(self.name, Frames(self.scenario, self._driver, rules), self.properties, self.action_kinds)
 
     def audits(self, max_states: int) -> Iterable[Audited]:

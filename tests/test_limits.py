@@ -51,6 +51,7 @@ def case(limit: str) -> Callable[[Case], Case]:
     """The case of a limit."""
 
     def enter(function: Case) -> Case:
+        assert limit not in CASES, f"limit {limit} has two cases, of which only one would run"
         CASES[limit] = function
         return function
 
@@ -123,9 +124,8 @@ async def many_requests(path: Path) -> None:
             await waits
 
 
-@case("lingering_requests")
-async def many_requests_that_wait_for_who_is_late(_: Path) -> None:
-    """Nothing is refused: those who cannot be waited for any more are owed the put at once."""
+def test_who_cannot_be_waited_for_any_more_is_owed_a_put_at_once() -> None:
+    """The same as in a node, below, where the specification decides it."""
     hands = Hands(config=small_config(r=1, w=1, limits=Limits(lingering_requests=2), sloppy=True))
     owed = []
     for number in range(1, 5):
