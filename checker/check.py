@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeAlias
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TextIO, TypeAlias
 
 from msgspec import Struct
 
@@ -105,29 +106,51 @@ def check(
     finally:
         if meter:
             meter.clear()
-    try:
-        branches = watch.report() if watch else None
-        print(told(machine, result, runs, branches, json=json, one_line=one_line), file=streams.stdout)
-        if out is not None:
+    branches = watch.report() if watch else None
+    print(told(machine, result, runs, branches, json=json, one_line=one_line), file=streams.stdout)
+    status = EXIT_CODES[result.verdict if runs is None or result.verdict == "violated" else runs.verdict]
+    if out is not None:
+        with Writing(out, f"{name}: its counterexample", streams) as writing:
             trace = as_trace(name, machine, result) or (runs and runs.trace(name))
             if not trace:
                 print(f"{out} was not written: there is no counterexample with a path", file=streams.stderr)
             else:
                 out.write_bytes(as_mermaid(machine, trace).encode() if out.suffix == MERMAID else dump(trace))
-        if graph is not None:
-            from checker.graph import graph_of, write_graph  # networkx takes its time
+        status = writing.failed or status
+    if graph is not None:
+        from checker.graph import graph_of, write_graph  # networkx takes its time
 
-            write_graph(graph_of(machine, bounds), graph)
-    except ModelError as error:
-        print(model_error_text(machine, error), file=streams.stderr)
-        return OUR_BUG
-    except ItfError as error:
-        print(f"{name}: its counterexample cannot be written: {error}", file=streams.stderr)
-        return OUR_BUG
-    except OSError as error:
-        print(f"{error.filename} cannot be written: {error.strerror}", file=streams.stderr)
-        return USAGE
-    return EXIT_CODES[result.verdict if runs is None or result.verdict == "violated" else runs.verdict]
+        try:
+            with Writing(graph, f"{name}: its graph", streams) as writing:
+                write_graph(graph_of(machine, bounds), graph)
+            status = writing.failed or status
+        except ModelError as error:
+            print(model_error_text(machine, error), file=streams.stderr)
+            return OUR_BUG
+    return status
+
+
+class Writing:
+    """A file is written inside that was asked for. If it cannot be, a line says so, and `failed` is the exit code."""
+
+    def __init__(self, file: Path, what: str, streams: Streams) -> None:
+        """`what` is to be in the file."""
+        self.failed: int | None = None
+        self._file, self._what, self._stderr = file, what, streams.stderr
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, ItfError):
+            self.failed = OUR_BUG
+            print(f"{self._what} cannot be written: {error}", file=self._stderr)
+        elif isinstance(error, OSError):
+            self.failed = USAGE
+            print(f"{self._file} cannot be written: {error.strerror}", file=self._stderr)
+        return self.failed is not None
 
 
 class Runs(NamedTuple):

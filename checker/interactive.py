@@ -13,9 +13,19 @@ from pathlib import Path
 from random import Random
 from typing import Generic
 
-from checker.check import HOLDS, OUR_BUG, USAGE, VIOLATED, Registry, Streams, UsageError, machine_of, validate
+from checker.check import (
+    HOLDS,
+    OUR_BUG,
+    USAGE,
+    VIOLATED,
+    Registry,
+    Streams,
+    UsageError,
+    Writing,
+    machine_of,
+    validate,
+)
 from checker.itf import About, Trace, dump
-from checker.itf_values import ItfError
 from checker.machine import A, Always, Machine, S, Transition
 from checker.outcome import DEADLOCK, DEADLOCK_CLAUSE, Bounds, ModelError, Step
 from checker.report import model_error_text, params_of
@@ -40,20 +50,17 @@ def interact(
     try:
         walk.go()
         failed = walk.judge()
-        if out is not None and walk.path:
-            property, clause = failed[0] if failed else ("", "")
-            about = About(machine=name, params=params_of(machine), property=property, clause=clause)
-            out.write_bytes(dump(Trace(about, tuple(walk.path))))
     except ModelError as error:
         print(model_error_text(machine, error), file=streams.stderr)
         return OUR_BUG
-    except ItfError as error:
-        print(f"{name}: the path cannot be written: {error}", file=streams.stderr)
-        return OUR_BUG
-    except OSError as error:
-        print(f"{out} cannot be written: {error.strerror}", file=streams.stderr)
-        return USAGE
-    return VIOLATED if failed else HOLDS
+    status = VIOLATED if failed else HOLDS
+    if out is not None and walk.path:
+        property, clause = failed[0] if failed else ("", "")
+        about = About(machine=name, params=params_of(machine), property=property, clause=clause)
+        with Writing(out, f"{name}: the path", streams) as writing:
+            out.write_bytes(dump(Trace(about, tuple(walk.path))))
+        status = writing.failed or status
+    return status
 
 
 class _Walk(Generic[S, A]):

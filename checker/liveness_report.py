@@ -9,9 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, machine_of, validate
+from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, Writing, machine_of, validate
 from checker.itf import About, Trace, dump
-from checker.itf_values import ItfError
 from checker.liveness import ClaimResult, FairnessResult, Lasso, LivenessResult, check_liveness
 from checker.machine import A, Machine, S
 from checker.outcome import Bounds, ModelError
@@ -66,20 +65,18 @@ def liveness(
         return USAGE
     try:
         result = check_liveness(machine, bounds)
-        print(as_json(machine, result) if json else as_text(machine, result), file=streams.stdout)
+        told = as_json(machine, result) if json else as_text(machine, result)
         trace = lasso_of(name, machine, result)
-        if out is not None and trace is not None:
-            out.write_bytes(dump(trace))
     except ModelError as error:
         print(model_error_text(machine, error), file=streams.stderr)
         return OUR_BUG
-    except ItfError as error:
-        print(f"{name}: its lasso cannot be written: {error}", file=streams.stderr)
-        return OUR_BUG
-    except OSError as error:
-        print(f"{out} cannot be written: {error.strerror}", file=streams.stderr)
-        return USAGE
-    return EXIT_CODES[result.verdict]
+    print(told, file=streams.stdout)
+    status = EXIT_CODES[result.verdict]
+    if out is not None and trace is not None:
+        with Writing(out, f"{name}: its lasso", streams) as writing:
+            out.write_bytes(dump(trace))
+        status = writing.failed or status
+    return status
 
 
 def as_json(machine: Machine[S, A], result: LivenessResult[S, A]) -> str:

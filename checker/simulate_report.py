@@ -10,9 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, machine_of
+from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, Writing, machine_of
 from checker.itf import dump
-from checker.itf_values import ItfError
 from checker.machine import A, Machine, S
 from checker.outcome import ModelError, PropertyResult
 from checker.report import ReportedStep, indented, model_error_text, properties_told, reported, trace_of
@@ -72,21 +71,16 @@ def run_simulation(
     except ModelError as error:
         print(f"{model_error_text(machine, error)}\n\nseed {plan.seed}", file=streams.stderr)
         return OUR_BUG
-    try:
-        told = as_json(machine, plan, result) if json else as_text(machine, plan, result)
-        print(told, file=streams.stdout)
-        for failure in distinct(result):
-            if out is None:
-                break
-            file = out / f"{name}-seed{plan.seed}-walk{failure.run}.itf.json"
+    print(as_json(machine, plan, result) if json else as_text(machine, plan, result), file=streams.stdout)
+    for failure in distinct(result):
+        if out is None:
+            break
+        file = out / f"{name}-seed{plan.seed}-walk{failure.run}.itf.json"
+        with Writing(file, f"{name}: a walk", streams) as writing:
             file.write_bytes(dump(trace_of(name, machine, failure.violation)))
             print(f"{file} was written", file=streams.stderr)
-    except ItfError as error:
-        print(f"{name}: a walk cannot be written: {error}", file=streams.stderr)
-        return OUR_BUG
-    except OSError as error:
-        print(f"{out} cannot be written: {error.strerror}", file=streams.stderr)
-        return USAGE
+        if writing.failed is not None:
+            return writing.failed
     return EXIT_CODES[result.verdict]
 
 

@@ -42,6 +42,26 @@ def test_check_says_what_holds() -> None:
     assert "  CoordinatorCommits                   1             1\n" in out
 
 
+class Gone(io.StringIO):
+    """Where nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_who_leaves_is_not_taken_for_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    streams = Streams(io.StringIO(), Gone(), io.StringIO())
+    with pytest.raises(BrokenPipeError):
+        check(REGISTRY, "die-hard", out=tmp_path / "trace", streams=streams)
+
+
+def test_a_file_that_cannot_be_written_is_named() -> None:
+    full = Path("/dev/full")
+    for out, graph in ((full, None), (None, full)):
+        code, _, err = run(check, "die-hard-solved", out=out, graph=graph)
+        assert (code, err) == (USAGE, "/dev/full cannot be written: No space left on device\n")
+
+
 @pytest.mark.parametrize("name", ["die-hard-solved", "deadlocks", "breaks-a-step"])
 def test_check_writes_what_replay_confirms(tmp_path: Path, name: str) -> None:
     trace = tmp_path / "trace.itf.json"
