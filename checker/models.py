@@ -415,6 +415,11 @@ MODELS: dict[str, Model] = {
         scenario=world((P, P), contacts=(FIRST,), suspicious=()),
         claims=("no-lost-write", "quorum-meaning-put", "hint-conservation"),
     ),
+    "sloppy-ask-again": Model(
+        about="a put through a node that owns nothing of the key, asked for again; whoever is late is owed it",
+        scenario=world((P,), nodes=4, contacts=(OFF,), suspicious=(), patience=1),
+        claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "hint-conservation"),
+    ),
     "sloppy-puts": Model(
         about="two puts, one of them through the node that owns nothing of the key; one suspicion",
         scenario=world(

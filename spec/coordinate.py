@@ -271,13 +271,30 @@ def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> C
     if not counted.answered:
         if not is_write_quorum(counted.acknowledged, node.config):
             return Counted(counted, row)
-        stored = Stored(request.dot, found(row.siblings) if request.show else None)
-        effects = (answer(request.origin, request.request, stored),)
+        effects = (answer(request.origin, request.request, stored(request, row)),)
         counted = replace(counted, answered=True)
     owed = missing(counted) if node.config.sloppy else NOBODY
     if owed and may_linger(node, request):
         return Counted(counted, row, effects)
     return Counted(None, owing(row, owed), (*effects, CancelTimer(request.request)))
+
+
+def stored(request: PutInFlight, row: Row) -> Stored:
+    """The success of a put, and what this row shows of the key if its client wished to see it."""
+    return Stored(request.dot, found(row.siblings) if request.show else None)
+
+
+def asked_again(node: Node, request: Request, storage: Storage, operation: Operation, origin: NodeId | None) -> Outcome:
+    """A request that is in flight arrives again: whoever waits will be told.
+
+    A put that was answered already, and is asked for again, was answered in vain: so it is once more.
+    """
+    if not isinstance(request, PutInFlight) or not request.answered:
+        return Outcome(node, request)
+    if not isinstance(operation, Put) or not operation.again:
+        return Outcome(node, request)
+    told = answer(origin, request.request, stored(request, storage.row(request.key)))
+    return Outcome(node, request, effects=(told,))
 
 
 def may_linger(node: Node, request: PutInFlight | GetInFlight) -> bool:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from spec.coordinate import accept, answered, forwarded, time_out, written
+from spec.coordinate import accept, answered, asked_again, forwarded, time_out, written
 from spec.events import Deliver, Event, HandOff, Invoke, Start, Suspicion, Timeout, WriteDisk, request_of
 from spec.handoff import hand_off, release, take_over
 from spec.maps import FSet
@@ -47,7 +47,7 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
             return start(node, storage, event)
         case Invoke():
             if request is not None:
-                return Outcome(node, request)  # the same request again, while it is being served
+                return asked_again(node, request, storage, event.operation, origin=None)
             return accept(node, storage, event.request, event.operation, event.within_ms, origin=None)
         case Deliver():
             return receive(node, request, storage, event)
@@ -81,7 +81,7 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
             return release(node, request, storage, source, message)
         case Forward():
             if request is not None:
-                return Outcome(node, request)  # a repeated message
+                return asked_again(node, request, storage, message.operation, origin=source)
             return accept(node, storage, message.request, message.operation, message.within_ms, origin=source)
         case Forwarded():
             return forwarded(node, request, message)

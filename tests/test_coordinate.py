@@ -24,6 +24,7 @@ from spec.messages import (
     Read,
     Refused,
     Repair,
+    Result,
     Stored,
     Write,
     Written,
@@ -542,6 +543,33 @@ def test_an_acknowledgement_counts_for_the_owner_that_it_was_asked_for() -> None
     assert isinstance(about, PutInFlight)
     assert about.holders[stranger] == second
     assert about.acknowledged == FSet.of([coordinator])
+
+
+@pytest.mark.parametrize("forwarded", [False, True])
+def test_a_put_that_is_asked_again_while_it_waits_for_who_is_late_is_answered_again(forwarded: bool) -> None:
+    """Its answer was lost; once, nothing was said until nobody was waited for any more."""
+    hands = Hands(config=small_config(r=1, w=1, sloppy=True))
+    source = B if forwarded else None
+
+    def ask(operation: Put) -> None:
+        if source is None:
+            hands.ask(A, PUT, operation)
+        else:
+            hands.send(source, A, Forward(PUT, operation))
+
+    def answers() -> list[Result]:
+        sent: list[Result] = [e.message.result for e in hands.mail if isinstance(e.message, Forwarded)]
+        return sent if forwarded else hands.results(PUT)
+
+    ask(put())
+    (first,) = answers()
+    ask(put())
+    assert answers() == [first], "a repeated message says nothing new"
+    ask(replace(put(), again=True))
+    assert answers() == [first, first]
+    assert hands.row(A).counter == 1
+    node = hands.servers[A].node
+    assert (node.in_flight, node.lingering) == (0, 1)
 
 
 def test_a_reply_and_its_timer_go_together() -> None:

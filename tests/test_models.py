@@ -29,6 +29,7 @@ COUNTS = {
     "sloppy-put": (722, 2_208),
     "sloppy-put-crash": (4_922, 19_943),
     "sloppy-put-put": (1_311, 4_913),
+    "sloppy-ask-again": (4_046, 20_165),
     "show-two": (12_671, 52_981),
     "strict-suspect": (1_835, 7_923),
     "stand-in-again": (325, 843),

@@ -33,7 +33,16 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
     """What is proved of the protocol is proved of what is explored, and no action is proved for nothing."""
     seen: Counter[str] = Counter()
     models = ["put-get-drop", "put-get-crash", "put-get-cut", "forward-duplicate", "reconcile", "write-all"]
-    for name in (*models, "ask-again", "ask-again-crash", "refuse-again", "show", "sloppy-put", "sloppy-puts"):
+    for name in (
+        *models,
+        "ask-again",
+        "ask-again-crash",
+        "refuse-again",
+        "show",
+        "sloppy-put",
+        "sloppy-puts",
+        "sloppy-ask-again",
+    ):
         result, refinement = refine(name)
         assert result.violation is None, f"{name}: {result.violation}"
         seen += refinement.seen
