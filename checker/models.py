@@ -319,6 +319,7 @@ ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
 FIRST, SECOND, *_, OFF = walk(4)
 *_, STAND_IN = walk(2, n=1)
+*_, OFF_TWO = walk(4, n=2)
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -419,6 +420,34 @@ MODELS: dict[str, Model] = {
         about="a put through a node that owns nothing of the key, asked for again; whoever is late is owed it",
         scenario=world((P,), nodes=4, contacts=(OFF,), suspicious=(), patience=1),
         claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "hint-conservation"),
+    ),
+    "sloppy-ask-elsewhere": Model(
+        about="two replicas; a put through a node that owns nothing, which may suspect whom it asked and ask another",
+        scenario=world(
+            (P,),
+            nodes=4,
+            n=2,
+            contacts=(OFF_TWO,),
+            suspicious=(OFF_TWO,),
+            faults=Faults(suspicions=1),
+            patience=1,
+        ),
+        claims=HINT_CLAIMS,
+    ),
+    "stand-in-ask-again": Model(
+        about="one replica; the other node asks its owner to coordinate a put, or stands in for it, and is asked again",
+        scenario=world(
+            (P,),
+            nodes=2,
+            n=1,
+            r=1,
+            w=1,
+            contacts=(STAND_IN,),
+            suspicious=(STAND_IN,),
+            faults=Faults(suspicions=2),
+            patience=2,
+        ),
+        claims=("one-dot-per-request", "placement", "hint-conservation"),
     ),
     "sloppy-puts": Model(
         about="two puts, one of them through the node that owns nothing of the key; one suspicion",

@@ -189,9 +189,18 @@ def dot_minted_for(actor: Actor, row: Row, request: RequestId) -> Dot | None:
     return next((Dot(actor, m.counter) for m in row.minted if m.request == request), None)
 
 
-def may_have_forgotten(row: Row, owner: bool) -> bool:
-    """Whether a node minted for requests that it does not remember: in this row, or in one that it has handed over."""
-    return row.counter > len(row.minted) or (row.birth == 0 and not owner)
+def may_have_forgotten(row: Row) -> bool:
+    """Whether a row has minted for requests that it does not remember."""
+    return row.counter > len(row.minted)
+
+
+def is_sole_coordinator(node: Node, asked: Asked, stands_for: NodeId) -> bool:
+    """Whether nobody but this node, in a row that it has kept, can have minted for the request at an earlier attempt.
+
+    Its client asks the same node each time. Under strict placement that node always coordinates, or always asks the
+    same owner to. Under sloppy placement that goes by suspicion, but for an owner who was asked itself.
+    """
+    return not node.config.sloppy or (asked.origin is None and stands_for == node.name)
 
 
 def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row:
@@ -206,10 +215,12 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
     )
 
 
-def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, owner: bool) -> str:
+def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole: bool) -> str:
     """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
-    if put.again and may_have_forgotten(row, owner):
+    if put.again and may_have_forgotten(row):
         return "it may be among the puts that are no longer remembered"
+    if put.again and not sole:
+        return "another node may have coordinated it"
     if not may_mint(put.context, dot):
         return f"the context covers {dot}, a write that has not happened"
     if len(minted.siblings) > max(limits.siblings, len(row.siblings)):
@@ -228,7 +239,7 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if dot is None:
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
-        problem = put_problem(put, dot, row, minted, limits, owner=stands_for == node.name)
+        problem = put_problem(put, dot, row, minted, limits, is_sole_coordinator(node, asked, stands_for))
         if problem:
             return refuse(node, asked.origin, request, put, Refused(problem))
         if row.birth == 0:

@@ -26,7 +26,7 @@ from spec.placement import is_owner
 from spec.quorum import is_read_quorum
 from spec.repair import fold_answers
 from spec.ring import owners_of
-from spec.siblings import Siblings, is_antichain, merge, supersedes
+from spec.siblings import Siblings, Version, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
 from spec.types import Config, Key, NodeId, RequestId
 from spec.world import State, client_id
@@ -168,13 +168,14 @@ def siblings_exist(state: State) -> bool:
 
 
 def one_dot_per_request(state: State) -> str | None:
-    """A node mints at most one dot per put, and none for anything else."""
-    minted = [(c.request, c.version.dot.actor.node) for c in state.history.created]
-    for i, (request, node) in enumerate(minted):
-        if request == NOBODY:
-            return f"{state.history.created.items[i].version} came to be at {node} without a put"
-        if (request, node) in minted[:i]:
-            return f"{node} minted two dots for {request}"
+    """At most one dot is minted per put, however often and of whomever it is asked, and none for anything else."""
+    minted: dict[RequestId, Version] = {}
+    for created in state.history.created:
+        if created.request == NOBODY:
+            return f"{created.version} came to be without a put"
+        if created.request in minted:
+            return f"two dots for {created.request}: {minted[created.request]} and {created.version}"
+        minted[created.request] = created.version
     return None
 
 

@@ -93,9 +93,25 @@ MUTANTS = (
     Mutant(
         name="a put that is asked again is minted again where it was forgotten",
         file="coordinate.py",
-        old="put.again and may_have_forgotten(row, owner)",
+        old="put.again and may_have_forgotten(row)",
         new="False",
         model="ask-again",
+        claim="one-dot-per-request",
+    ),
+    Mutant(
+        name="a put that is asked again is minted by who stands in for its first coordinator",
+        file="coordinate.py",
+        old="asked.origin is None and stands_for == node.name",
+        new="asked.origin is None",
+        model="stand-in-ask-again",
+        claim="one-dot-per-request",
+    ),
+    Mutant(
+        name="a put that is asked again is minted by another owner than its first coordinator",
+        file="coordinate.py",
+        old="asked.origin is None and stands_for == node.name",
+        new="stands_for == node.name",
+        model="sloppy-ask-elsewhere",
         claim="one-dot-per-request",
     ),
     Mutant(

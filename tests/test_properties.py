@@ -151,11 +151,11 @@ WRONG_STATES: list[tuple[str, State, str]] = [
         ),
         "an answer from b for a carries {a:1 after [], ",
     ),
-    ("one-dot-per-request", recorded(EMPTY, made(OLD, NOBODY)), "a:1 after [] came to be at a without a put"),
+    ("one-dot-per-request", recorded(EMPTY, made(OLD, NOBODY)), "a:1 after [] came to be without a put"),
     (
         "one-dot-per-request",
         recorded(EMPTY, made(OLD), made(version("a", 2))),
-        "a minted two dots for c#1",
+        "two dots for c#1: a:1 after [] and a:2 after []",
     ),
     (
         "quorum-meaning-put",

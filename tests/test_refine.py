@@ -42,6 +42,8 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "sloppy-put",
         "sloppy-puts",
         "sloppy-ask-again",
+        "sloppy-ask-elsewhere",
+        "stand-in-ask-again",
     ):
         result, refinement = refine(name)
         assert result.violation is None, f"{name}: {result.violation}"
