@@ -271,10 +271,13 @@ class StepTaken(Struct, frozen=True):
             yield "drop", (self.name,)
 
     def begun(self) -> tuple[RequestId, Operation] | None:
-        """The operation that this step began to coordinate."""
+        """The operation that this step began to coordinate; with a single replica, it is over at once."""
         asked = self.event.message if isinstance(self.event, Deliver) else self.event
-        sends = [said.message for said in self.taken.leaving if isinstance(said, Envelope)]
-        if isinstance(asked, Invoke | Forward) and any(isinstance(message, Write | Read) for message in sends):
+        if not isinstance(asked, Invoke | Forward) or asked.request in self.before.servers[self.name].requests:
+            return None
+        said = [s.message if isinstance(s, Envelope) else s for s in self.taken.leaving]
+        results = [s.result for s in said if isinstance(s, Reply | Forwarded)]
+        if any(isinstance(s, Write | Read | Stored | Found) for s in (*said, *results)):
             return asked.request, asked.operation
         return None
 
