@@ -20,7 +20,6 @@ from msgspec.structs import replace
 from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
 from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, event_of
-from spec.coordinate import whom_to_ask
 from spec.events import Deliver, Event, Invoke, Reply, request_of
 from spec.history import History, known_by
 from spec.maps import Counts, FMap, FSet, SetMap
@@ -42,6 +41,7 @@ from spec.messages import (
     shown_by,
 )
 from spec.network import Envelope, Network
+from spec.placement import holders_of, with_coordinator
 from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Told
 from spec.repair import fold_answers
 from spec.ring import owners_of
@@ -259,8 +259,8 @@ class StepTaken(Struct, frozen=True):
 
     def stands_for(self) -> NodeId:
         """The owner for whom the node coordinates what it was just asked."""
-        origin = self.event.source if isinstance(self.event, Deliver) else None
-        return whom_to_ask(self.before.servers[self.name].node, self.key, origin)[self.name]
+        node = self.before.servers[self.name].node
+        return with_coordinator(holders_of(node, self.key), self.name)[self.name]
 
     def releasing(self, taken: protocol.Taken) -> Iterator[Move]:
         """What is owed no more, and what is not held any more therefore."""

@@ -9,7 +9,7 @@ again* says so: where it may have been forgotten nothing is minted, for an overw
 **get.** The coordinator asks all owners, itself included, and answers with everything that the first R of them know,
 merged. From then on every owner whose answer is staler than the merged set, late ones too, is sent that set.
 
-**forward.** A node that does not own the key hands the request once to the first owner. Whoever receives a forwarded
+**forward.** A node that holds nothing of the key hands the request once to an owner. Whoever receives a forwarded
 request and does not own the key either refuses: two hops would mean that rings differ.
 
 A request may take as long as whoever asks waits for it, and no longer than the configuration says.
@@ -45,13 +45,13 @@ from spec.messages import (
     Write,
     Written,
 )
-from spec.placement import first_holder, holders_of, with_coordinator
+from spec.placement import coordinator_of, holders_of, is_owner, with_coordinator
 from spec.quorum import is_read_quorum, is_write_quorum
 from spec.repair import NOBODY, fold_answers, repair_stale
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Siblings, Version, add, context_of, is_context
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
-from spec.types import Config, Key, Limits, Milliseconds, NodeId, RequestId
+from spec.types import Config, Limits, Milliseconds, NodeId, RequestId
 
 
 def answer(origin: NodeId | None, request: RequestId, result: Result) -> Effect:
@@ -100,12 +100,6 @@ def size_problem(operation: Operation, limits: Limits) -> str:
     return ""
 
 
-def whom_to_ask(node: Node, key: Key, origin: NodeId | None) -> FMap[NodeId, NodeId]:
-    """The holders of a key, as the node sees them; itself among them, unless it is strict, if another node asks it."""
-    holders = holders_of(node, key)
-    return with_coordinator(holders, node.name) if origin is not None and node.config.sloppy else holders
-
-
 def accept(
     node: Node,
     storage: Storage,
@@ -122,15 +116,17 @@ def accept(
         busy = f"node {node.name} is overloaded: {node.in_flight} requests in flight"
         return refuse(node, origin, request, operation, Overloaded(busy))
     asked = Asked(request, origin, timeout_ms(node.config, operation, within_ms))
-    holders = whom_to_ask(node, operation.key, origin)
-    if node.name in holders:
-        if isinstance(operation, Put):
-            return start_put(node, storage, asked, operation, holders)
-        return start_get(node, storage, asked, operation, holders)
-    if origin is not None:
+    if origin is not None and not is_owner(node, node.name, operation.key):
         problem = f"node {node.name} does not own the key, nor should {origin} think so"
         return refuse(node, origin, request, operation, Refused(problem))
-    return forward(node, asked, operation)
+    holders = holders_of(node, operation.key)
+    coordinator = node.name if origin is not None else coordinator_of(node, operation.key, holders)
+    if coordinator != node.name:
+        return forward(node, asked, operation, coordinator)
+    holders = with_coordinator(holders, node.name)
+    if isinstance(operation, Put):
+        return start_put(node, storage, asked, operation, holders)
+    return start_get(node, storage, asked, operation, holders)
 
 
 def timeout_ms(config: Config, operation: Operation, within_ms: Milliseconds | None) -> Milliseconds:
@@ -142,9 +138,8 @@ def timeout_ms(config: Config, operation: Operation, within_ms: Milliseconds | N
 # Forwarding.
 
 
-def forward(node: Node, asked: Asked, operation: Operation) -> Outcome:
-    """Let the first holder coordinate, and wait for its result."""
-    coordinator = first_holder(node, operation.key)
+def forward(node: Node, asked: Asked, operation: Operation, coordinator: NodeId) -> Outcome:
+    """Let an owner coordinate, and wait for its result."""
     return Outcome(
         node,
         ForwardInFlight(asked.request, is_put=isinstance(operation, Put)),

@@ -3,7 +3,8 @@
 *Strict* placement asks the owners of a key and nobody else, whatever is suspected. With a *sloppy quorum* a node asks
 the first N nodes of the key's walk that it does not suspect. Each of them that is not an owner, a *fallback*, stands
 for one owner that was passed over, to whom it owes what it is given. Where there are not enough unsuspected nodes the
-suspected owners are asked after all, for suspicion may be wrong. So there are always N, for N distinct owners.
+suspected owners are asked after all, for suspicion may be wrong. So there are always N, for N distinct owners. A node
+that is none of them lets an owner coordinate, and does so itself where it suspects them all.
 
 Suspicion is each node's own, may be wrong, and changes what a node asks, never what it holds. (Dynamo paper §4.6.)
 """
@@ -43,10 +44,7 @@ def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeI
 
 
 def with_coordinator(holders: FMap[NodeId, NodeId], node: NodeId) -> FMap[NodeId, NodeId]:
-    """The same with a node that was asked to coordinate among them: it takes a place, if it can that of no owner.
-
-    Whoever handed it the request suspects others than it does itself.
-    """
+    """The same with a node that is to coordinate among them: it takes a place, if it can that of no owner."""
     if node in holders:
         return holders
     places = [(holder == owner, holder, owner) for holder, owner in holders.items()]
@@ -54,7 +52,15 @@ def with_coordinator(holders: FMap[NodeId, NodeId], node: NodeId) -> FMap[NodeId
     return holders.remove(leaves).set(node, owner)
 
 
-def first_holder(node: Node, key: Key) -> NodeId:
-    """Whom a node that holds nothing of a key itself asks to coordinate."""
-    holders = holders_of(node, key)
-    return next(name for name in walk_of(node.ring, key) if name in holders)
+def coordinator_of(node: Node, key: Key, holders: FMap[NodeId, NodeId]) -> NodeId:
+    """Who is to coordinate what a client asks this node: itself where it is a holder of the key, else an owner.
+
+    Where it suspects all owners, itself again. So nobody else is asked to coordinate for others: a row of a fallback
+    comes and goes, and could not tell that it had been asked before.
+    """
+    if node.name in holders:
+        return node.name
+    owners = owners_of(node.ring, key, node.config.n)
+    if not node.config.sloppy:
+        return owners[0]
+    return next((owner for owner in owners if owner not in node.suspected), node.name)
