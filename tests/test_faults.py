@@ -53,6 +53,7 @@ def test_six_seconds_of_chaos(tmp_path: Path, sloppy: bool) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1_200)  # most of it is spent on the account and on validating what two minutes logged
 @pytest.mark.parametrize("sloppy", [False, True])
 def test_two_minutes_of_chaos(tmp_path: Path, sloppy: bool) -> None:
     chaos = survive(tmp_path, 120, 1, sloppy=sloppy)
