@@ -11,7 +11,7 @@ connection. What may become of a call is in the types (`impl.outcomes`).
 Every call has a deadline and, before it, so many attempts. A *get* that failed is asked again as a new request, of
 another node if there is one; so is a put that a node was too busy to begin. A *put* that may have happened is asked
 again as the same request at the same node, for only that node, with the disk it had, knows whether it has given the
-request its dot; so it is not written twice (`spec.coordinate`). Once an attempt may have happened, no later refusal
+request its dot; so it is not written twice (`spec.writing`). Once an attempt may have happened, no later refusal
 makes the put undone: only success settles it.
 """
 

@@ -2,7 +2,7 @@
 
 A node answers a put that it coordinates by the specification, and turns some away at the door: it is stopping, its disk
 is full, the context is forged. Either may meet a put that was asked before. What the door says then is taken as the
-specification takes its own refusals (`spec.coordinate.unchanged`), and is in no log, for no step decided it.
+specification takes its own refusals (`spec.requests.unchanged`), and is in no log, for no step decided it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from impl.connection import Connection, Lost, TooLarge
 from impl.deadlines import milliseconds
 from impl.outcomes import MayHaveHappened, OperationFailed, Values, refusal
 from impl.wire import CallGet, CallPut, FoundHere, Stopping, StoredHere, Told, Untold
-from spec.coordinate import unchanged
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Overloaded, Refused, Result, Stored
+from spec.requests import unchanged
 from spec.token import peek
 from spec.types import ClientId, RequestId
 

@@ -3,7 +3,7 @@
 A result is success. `OperationFailed`, and its kinds `OperationRefused`, `NodeOverloaded` and `Unreachable`, are
 definite: a put that raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been
 written, or may yet be. Doubt is not forgotten: a put that was in doubt once is settled only by a success
-(`spec.coordinate.unchanged`).
+(`spec.requests.unchanged`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A node: the only place where the protocol decides anything.
 
 `step` is dispatch: it finds the handler of an event and keeps count of the requests in flight. Handlers are named
-functions of `coordinate` and `repair`. It is deterministic and total over events that a started node can be given;
-what drives it owes it the contract that `spec.events` states.
+functions of `coordinate`, `writing`, `reading`, `repair` and `handoff`. It is deterministic and total over events that
+a started node can be given; what drives it owes it the contract that `spec.events` states.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from spec.coordinate import accept, answered, asked_again, forwarded, time_out, written
+from spec.coordinate import accept, asked_again, forwarded, time_out
 from spec.events import Deliver, Event, HandOff, Invoke, Start, Suspicion, Timeout, WriteDisk, request_of
 from spec.handoff import hand_off, release, take_over
 from spec.maps import FSet
 from spec.messages import Answer, Forward, Forwarded, Handoff, Read, Repair, Taken, Write, Written
+from spec.reading import answered
 from spec.repair import read, repaired, replicate
 from spec.rows import Disk
 from spec.state import Node, Outcome, Request, Storage, awaits_result
+from spec.writing import written
 
 
 def step(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:

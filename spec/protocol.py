@@ -34,13 +34,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Clock, covers, descends
-from spec.coordinate import may_mint, minting_actor, next_dot
 from spec.handoff import may_release
 from spec.maps import Counts, FMap, FSet, SetMap, implies
 from spec.quorum import is_read_quorum, is_write_quorum
 from spec.rows import Disk
 from spec.siblings import Siblings, Version, add, is_antichain, is_context, merge, supersedes
 from spec.types import Config, NodeId, RequestId, Value
+from spec.writing import may_mint, minting_actor, next_dot
 
 
 class Sent(Struct, frozen=True, order=True, cache_hash=True):

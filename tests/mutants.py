@@ -92,7 +92,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a put that is asked again is minted again where it was forgotten",
-        file="coordinate.py",
+        file="writing.py",
         old="put.again and may_have_forgotten(row)",
         new="False",
         model="ask-again",
@@ -100,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a put that is asked again is minted by who stands in for its first coordinator",
-        file="coordinate.py",
+        file="writing.py",
         old="asked.origin is None and stands_for == node.name",
         new="asked.origin is None",
         model="stand-in-ask-again",
@@ -108,7 +108,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a put that is asked again is minted by another owner than its first coordinator",
-        file="coordinate.py",
+        file="writing.py",
         old="asked.origin is None and stands_for == node.name",
         new="stands_for == node.name",
         model="sloppy-ask-elsewhere",
@@ -116,7 +116,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a put is refused that an earlier attempt wrote",
-        file="coordinate.py",
+        file="requests.py",
         old="isinstance(operation, Put) and operation.again",
         new="False",
         model="refuse-again",
@@ -124,24 +124,25 @@ MUTANTS = (
     ),
     Mutant(
         name="a put shows what its coordinator holds with the context that its client brought",
-        file="coordinate.py",
+        file="writing.py",
         old="found(row.siblings) if request.show",
-        new="Found(row.siblings, min((v.context for v in row.siblings if v.dot == request.dot))) if request.show",
+        new="replace(found(row.siblings), context=min((v.context for v in row.siblings if v.dot == request.dot))) "
+        "if request.show",
         model="show",
         claim="context-honesty",
     ),
     Mutant(
         name="the context of a put is what the coordinator holds, not what its client saw",
-        file="coordinate.py",
+        file="writing.py",
         old="Version(dot, put.context, put.value)",
-        new="Version(dot, context_of(row.siblings), put.value)",
+        new="Version(dot, found(row.siblings).context, put.value)",
         model="puts",
         claim="exact-discard",
         diverges=True,
     ),
     Mutant(
         name="a coordinator sends the new version alone, not the whole set",
-        file="coordinate.py",
+        file="writing.py",
         old="Write(request, put.key, kept.siblings, ",
         new="Write(request, put.key, FSet.of(v for v in kept.siblings if v.dot == dot), ",
         model="puts-get",
@@ -160,7 +161,7 @@ MUTANTS = (
     ),
     Mutant(
         name="an acknowledgement that arrives twice counts twice",
-        file="coordinate.py",
+        file="writing.py",
         old="        if not is_write_quorum(counted.acknowledged, node.config):",
         new="        twice = holder in request.acknowledged and len(counted.acknowledged) > 1\n"
         "        if not (twice or is_write_quorum(counted.acknowledged, node.config)):",
@@ -177,7 +178,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a row forgets how far it has counted",
-        file="coordinate.py",
+        file="writing.py",
         old="        counter=counter,\n        minted",
         new="        counter=0,\n        minted",
         model="puts",
@@ -195,7 +196,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a request repeated by the network mints again",
-        file="coordinate.py",
+        file="writing.py",
         old="    if dot is None:\n",
         new="    if dot is None or asked.origin is not None:\n",
         model="forward-duplicate",
@@ -211,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         name="answers that come after the reply are not looked at",
-        file="coordinate.py",
+        file="reading.py",
         old="    if len(repaired.answers) < len(request.asked) and",
         new="    if False and",
         model="put-get-drop",

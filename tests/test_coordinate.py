@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Dot
-from spec.coordinate import may_mint
 from spec.events import CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Suspicion, Timeout, WriteDisk, WriteRow
 from spec.maps import Counts, FMap, FSet
 from spec.messages import (
@@ -34,6 +33,7 @@ from spec.node import step
 from spec.siblings import NO_VERSIONS, Siblings, Version, context_of
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight
 from spec.types import Key, Limits, NodeId, Value
+from spec.writing import may_mint
 from tests.small import KEY, Hands, get, put, request, small_config
 from tests.strategies import clocks, dots
 

@@ -24,9 +24,9 @@ def test_the_protocol_rests_on_the_decisions_of_a_node() -> None:
         "spec.siblings.context_of",
         "spec.quorum.is_write_quorum",
         "spec.quorum.is_read_quorum",
-        "spec.coordinate.may_mint",
-        "spec.coordinate.next_dot",
-        "spec.coordinate.minting_actor",
+        "spec.writing.may_mint",
+        "spec.writing.next_dot",
+        "spec.writing.minting_actor",
         "spec.clock.covers",
         "spec.clock.join",
     }

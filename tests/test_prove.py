@@ -144,7 +144,7 @@ MUTATIONS = [
     ("siblings.py", "v for v in siblings if not supersedes(version, v)", "v for v in siblings", "put/inv_only_maximal"),
     ("siblings.py", "max(known[version.dot.actor], version.dot.counter)", "version.dot.counter", "law_context_of"),
     ("quorum.py", ">= config.w", ">= config.w - 1", "law_quorums_intersect"),
-    ("coordinate.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
+    ("writing.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
     (
         "protocol.py",
         "Sent(n, target, owner, v, s.store[n])",
@@ -185,5 +185,5 @@ def test_mutations_are_refuted(tmp_path: Path, file: str, old: str, new: str, cl
 
 
 def test_a_broken_promise_is_told(tmp_path: Path) -> None:
-    told = prove_mutation(tmp_path, "coordinate.py", "else disk.births + 1)", "else disk.births)", "put/promise")
-    assert "Actor.birth is at least 1 (coordinate.py:" in told
+    told = prove_mutation(tmp_path, "writing.py", "else disk.births + 1)", "else disk.births)", "put/promise")
+    assert "Actor.birth is at least 1 (writing.py:" in told

@@ -22,7 +22,10 @@ import pytest
 from msgspec import structs
 
 import spec.coordinate
+import spec.reading
 import spec.repair
+import spec.requests
+import spec.writing
 from checker.judge import DEPENDS, EVERY, ONE_ORDER
 from checker.logs import NoLogs, Place, Problem
 from checker.validate import INVALID, OUR_BUG, USAGE, VALID, Report, examine, validate
@@ -400,18 +403,18 @@ def forgets(_actor: Actor, _row: object, _request: RequestId) -> None:
 
 
 BROKEN = [
-    ("exact-discard", [(spec.coordinate, "add", keep_newest)]),
-    ("dot-uniqueness", [(spec.coordinate, "next_dot", always_first)]),
+    ("exact-discard", [(spec.writing, "add", keep_newest)]),
+    ("dot-uniqueness", [(spec.writing, "next_dot", always_first)]),
     ("no-lost-write quorum-meaning-put", [(spec.repair, "store", overwrite)]),
-    ("quorum-meaning-put", [(spec.coordinate, "is_write_quorum", quorum_of_one)]),
-    ("quorum-meaning-get", [(spec.coordinate, "is_read_quorum", quorum_of_one)]),
+    ("quorum-meaning-put", [(spec.writing, "is_write_quorum", quorum_of_one)]),
+    ("quorum-meaning-get", [(spec.reading, "is_read_quorum", quorum_of_one)]),
     ("only-maximal", [(spec.repair, "merge", keep_all)]),
     (
         "context-honesty",
-        [(spec.coordinate, "context_of", knows_nothing), (spec.coordinate, "is_context", lambda *_: True)],
+        [(spec.requests, "context_of", knows_nothing), (spec.requests, "is_context", lambda *_: True)],
     ),
     ("refusal-is-final", [(spec.coordinate, "overdue", lambda *_: Refused("too late"))]),
-    ("one-dot-per-request", [(spec.coordinate, "dot_minted_for", forgets)]),
+    ("one-dot-per-request", [(spec.writing, "dot_minted_for", forgets)]),
 ]
 
 
@@ -439,7 +442,7 @@ def test_broken_nodes_break_a_property(
 def test_another_specification_is_told_by_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of the right specification, re-executed by a wrong one: expected against observed."""
     save(tmp_path, run(5, 300).files())
-    monkeypatch.setattr(spec.coordinate, "is_write_quorum", quorum_of_one)
+    monkeypatch.setattr(spec.writing, "is_write_quorum", quorum_of_one)
     problem = problem_of(tmp_path)
     assert problem is not None
     assert problem.rule == "step"

@@ -30,7 +30,7 @@ BUG = Bug(
     name="clock-pruning",
     edits=(
         Edit(
-            "coordinate.py",
+            "writing.py",
             "Version(dot, put.context, put.value)",
             "Version(dot, Clock(put.context.entries[-1:]), put.value)",
         ),

@@ -25,7 +25,7 @@ from checker.bugs.edits import Edit
 
 BUG = Bug(
     name="reused-actor",
-    edits=(Edit("coordinate.py", "birth if birth > 0 else disk.births + 1", "1"),),
+    edits=(Edit("writing.py", "birth if birth > 0 else disk.births + 1", "1"),),
     model="stand-in-again",
     noticed_by=("dot-uniqueness",),
 )

@@ -28,14 +28,14 @@ BUG = Bug(
     name="sibling-explosion",
     edits=(
         Edit(
-            "coordinate.py",
+            "writing.py",
             "from spec.clock import Actor, Clock, Dot, covers\n",
             "from spec.clock import NOTHING, Actor, Clock, Dot, covers, descends\n",
         ),
         Edit(
-            "coordinate.py",
+            "writing.py",
             "        minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)\n",
-            "        known = put.context if descends(put.context, context_of(row.siblings)) else NOTHING\n"
+            "        known = put.context if descends(put.context, found(row.siblings).context) else NOTHING\n"
             "        minted = mint(row, Version(dot, known, put.value), request, limits.remembered_requests)\n",
         ),
     ),
