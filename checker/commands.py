@@ -24,7 +24,7 @@ def models(*only: str) -> Registry:
     """The named models, as the checker wants them, with all their claims or only these."""
     from functools import partial
 
-    from checker.convergence import CONVERGENCE
+    from checker.eventually import RUNS
     from checker.models import MODELS, machine_of
 
     def about(name: str) -> str:
@@ -32,7 +32,7 @@ def models(*only: str) -> Registry:
         must_fail = f" (must fail: {model.must_fail})" if model.must_fail else ""
         return model.about + must_fail + (" (with --reduce)" if model.too_large else "")
 
-    return {**{name: (about(name), partial(machine_of, name, only)) for name in MODELS}, **CONVERGENCE}
+    return {**{name: (about(name), partial(machine_of, name, only)) for name in MODELS}, **RUNS}
 
 
 def put_back(bug: str) -> Bug:
@@ -250,12 +250,12 @@ def liveness(
     as_json: bool,
 ) -> None:
     """Judge what has to happen in the end in every fair run of MODEL; `--list` names the models."""
-    from checker.convergence import CONVERGENCE
+    from checker.eventually import RUNS
     from checker.liveness_report import liveness
 
-    model = named(model, CONVERGENCE, list_only)
+    model = named(model, RUNS, list_only)
     bounds = bounds_of(max_states, max_depth, max_seconds, max_memory)
-    raise SystemExit(liveness(CONVERGENCE, model, bounds, json=as_json, out=out))
+    raise SystemExit(liveness(RUNS, model, bounds, json=as_json, out=out))
 
 
 @click.command()

@@ -24,6 +24,8 @@ class Mutant(Struct, frozen=True, kw_only=True):
     """The model whose check has to fail, if a check is to notice it."""
     claim: str = ""
     """The claim that has to fail there."""
+    runs: bool = False
+    """Whether it is a claim of whole runs."""
     asserts: str = ""
     """The assertion of the specification itself that has to fail there, where one is quicker than every claim."""
     unproved: str = ""
@@ -89,6 +91,51 @@ MUTANTS = (
         new="False",
         model="sloppy-put-put",
         claim="hint-conservation",
+    ),
+    Mutant(
+        name="hints are never handed over",
+        file="handoff.py",
+        old="    if event.target in node.suspected:\n",
+        new="    if True:\n",
+        model="hints-drain",
+        claim="hints-drain",
+        runs=True,
+    ),
+    Mutant(
+        name="a hint stays although its owner has acknowledged",
+        file="handoff.py",
+        old="    left = row.owed - FSet.of([source])",
+        new="    left = row.owed",
+        model="hints-drain",
+        claim="hints-drain",
+        runs=True,
+    ),
+    Mutant(
+        name="whoever is suspected is suspected for ever",
+        file="node.py",
+        old="node.suspected | about if event.suspected else node.suspected - about",
+        new="node.suspected | about if event.suspected else node.suspected",
+        model="hints-drain",
+        claim="hints-drain",
+        runs=True,
+    ),
+    Mutant(
+        name="whoever is late is owed nothing when time is up",
+        file="coordinate.py",
+        old="    if isinstance(request, PutInFlight) and node.config.sloppy:\n",
+        new="    if False:\n",
+        model="hints-drain",
+        claim="convergence",
+        runs=True,
+    ),
+    Mutant(
+        name="owners are asked although they are suspected",
+        file="placement.py",
+        old="(name for name in walk_of(node.ring, key) if name not in node.suspected)",
+        new="(name for name in walk_of(node.ring, key))",
+        model="always-writable-three",
+        claim="always-writable-client1#1",
+        runs=True,
     ),
     Mutant(
         name="a put that is asked again is minted again where it was forgotten",

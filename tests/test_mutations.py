@@ -34,7 +34,7 @@ def names(mutants: list[Mutant]) -> list[str]:
     return [mutant.name.replace(" ", "-") for mutant in mutants]
 
 
-CHECKED = [mutant for mutant in MUTANTS if mutant.model]
+CHECKED = [mutant for mutant in MUTANTS if mutant.model and not mutant.runs]
 
 
 @pytest.mark.parametrize("how", [(), ("--reduce",)], ids=["in-full", "reduced"])
@@ -52,6 +52,22 @@ def test_check_notices(mutant: Mutant, how: tuple[str, ...], tmp_path: Path) -> 
     assert ringspec("replay", str(trace), mutant=mutant).returncode == 0
     real = ringspec("replay", str(trace))
     assert real.returncode == 1, real.stdout[-2000:]
+
+
+RUNNING = [mutant for mutant in MUTANTS if mutant.runs]
+
+
+@pytest.mark.parametrize("mutant", RUNNING, ids=names(RUNNING))
+def test_liveness_notices(mutant: Mutant, tmp_path: Path) -> None:
+    """The named claim fails of a fair run, which replays on the mutant and not on the real thing."""
+    run = tmp_path / "found.itf.json"
+    judged = ringspec("liveness", mutant.model, "--json", "--out", str(run), mutant=mutant)
+    assert judged.returncode == 1, judged.stdout[-2000:] + judged.stderr
+    failed = [claim["name"] for claim in json.loads(judged.stdout)["claims"] if claim["standing"] == "violated"]
+    assert mutant.claim in failed
+    assert ringspec("replay", str(run), mutant=mutant).returncode == 0
+    real = ringspec("replay", str(run))
+    assert real.returncode == 1, real.stdout[-2000:] + real.stderr
 
 
 PROVED = [mutant for mutant in MUTANTS if mutant.unproved]
@@ -91,5 +107,6 @@ def test_there_are_mutants_for_each_of_the_three() -> None:
     assert len(MUTANTS) >= 5
     assert all(mutant.model or mutant.unproved or mutant.diverges for mutant in MUTANTS)
     assert CHECKED
+    assert RUNNING
     assert PROVED
     assert DIVERGING

@@ -1,0 +1,75 @@
+"""What must happen in the end under sloppy placement, on every fair run of small worlds, and what breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checker.check import HOLDS, VIOLATED, check
+from checker.eventually import ENDURING, Enduring
+from checker.liveness import check_liveness
+from checker.replay import replay
+
+LARGE = ("hints-drain-restless", "converge-crash-sloppy", "always-writable")
+QUICK = tuple(name for name in ENDURING if name not in LARGE)
+MUST_FAIL = {name: about.partition("must fail: ")[2].rstrip(")") for name, (about, _) in ENDURING.items()}
+
+
+def made(name: str) -> Enduring:
+    """The machine of a model."""
+    machine = ENDURING[name][1]()
+    assert isinstance(machine, Enduring)
+    return machine
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if not MUST_FAIL[name]])
+def test_small_worlds_keep_what_they_promise_in_the_end(name: str) -> None:
+    """All states, safe too, and all fair runs."""
+    assert check(ENDURING, name) == HOLDS
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", LARGE)
+def test_larger_worlds_keep_what_they_promise_in_the_end(name: str) -> None:
+    """Of four nodes: any number of suspicions, a suspicion and a crash, and three of the four gone."""
+    assert check(ENDURING, name) == HOLDS
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if MUST_FAIL[name]])
+def test_each_condition_is_needed(name: str, tmp_path: Path) -> None:
+    """Without it there is a fair run against the claim, which replays."""
+    run = tmp_path / "run.itf.json"
+    assert check(ENDURING, name, out=run) == VIOLATED
+    failed = [claim for claim in check_liveness(made(name)).claims if claim.standing == "violated"]
+    assert MUST_FAIL[name] in [claim.name for claim in failed]
+    assert all(claim.lasso is not None for claim in failed)
+    assert replay(ENDURING, run) == HOLDS
+
+
+def test_a_weakly_fair_hand_over_is_put_off_by_suspicion_for_ever() -> None:
+    """The run goes round: it is suspected, and trusted, and suspected before anything is handed over."""
+    machine = made("hints-drain-weakly")
+    drains = check_liveness(machine).claims[0]
+    assert drains.lasso is not None
+    assert drains.lasso.cycle
+    assert {type(step.action).__name__ for step in drains.lasso.cycle} == {"Suspect"}
+
+
+def test_what_is_claimed_at_all() -> None:
+    """The three claims of the module's first lines are each held by some world, and each fails in another."""
+    held = {
+        claim.name.partition("-client")[0] for name in QUICK if not MUST_FAIL[name] for claim in made(name).liveness
+    }
+    failing = {claim.partition("-client")[0] for claim in MUST_FAIL.values() if claim}
+    assert held == failing == {"hints-drain", "convergence", "always-writable"}
+
+
+def test_the_restless_spend_nothing() -> None:
+    """After any number of suspicions one more is possible."""
+    machine = made("hints-drain-restless-three")
+    state = next(iter(machine.initial()))
+    for action in list(machine.actions(state)):
+        after = machine.step(state, action)
+        assert after.faults == state.faults
