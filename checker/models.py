@@ -321,6 +321,17 @@ FIRST, SECOND, *_, OFF = walk(4)
 *_, STAND_IN = walk(2, n=1)
 *_, OFF_TWO = walk(4, n=2)
 
+
+def preset(n: int, w: int, r: int) -> Model:
+    """A choice of quorums that everybody knows, in the same small world as the others."""
+    return Model(
+        about=f"(N, W, R) = ({n}, {w}, {r}): a put, a get, a lost message, a crash and restart",
+        scenario=world((P, G), n=n, w=w, r=r, faults=Faults(drops=1, crashes=1)),
+        claims=ONE_PUT_CLAIMS,
+        must_fail="" if w + r > n else "quorum-meaning-get",
+    )
+
+
 MODELS: dict[str, Model] = {
     "puts-get": Model(
         about="two concurrent puts, then a get by one of the two clients",
@@ -528,6 +539,7 @@ def both(a: Faults, b: Faults) -> Faults:
     return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
 
 
+MODELS |= {f"preset-{n}{w}{r}": preset(n, w, r) for n, w, r in ((3, 2, 2), (3, 3, 1), (3, 1, 1))}
 MODELS["updates"] = updates("nothing fails")
 MODELS |= {f"updates-{name}": updates(about, faults) for name, (about, faults) in FAULTS.items()}
 for (_one, (_about, _a)), (_other, (_and, _b)) in combinations(FAULTS.items(), 2):
