@@ -245,6 +245,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """The claim that is false here on purpose."""
     too_large: bool = False
     """Whether only what stands for its states can be searched to the end (`ringspec check --reduce`)."""
+    endless: bool = False
+    """Whether it is there to be walked over (`ringspec simulate`): no search comes to its end."""
 
 
 P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
@@ -269,6 +271,7 @@ HINT_CLAIMS = (
     "placement",
     "hint-conservation",
 )
+SHOWN_HINT_CLAIMS = (*HINT_CLAIMS, "context-honesty")
 ONE_PUT_CLAIMS = (
     "no-lost-write",
     "one-dot-per-request",
@@ -412,16 +415,6 @@ MODELS: dict[str, Model] = {
         scenario=world((V, S), (P,), contacts=(FIRST,)),
         claims=(*PUT_CLAIMS, "context-honesty"),
     ),
-    "sloppy-put": Model(
-        about="four nodes, a put; its coordinator may come to suspect any other, once",
-        scenario=world((P,), nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=Faults(suspicions=1)),
-        claims=HINT_CLAIMS,
-    ),
-    "sloppy-put-crash": Model(
-        about="the same, and any one node crashes, at any moment, and comes back",
-        scenario=world((P,), nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=Faults(suspicions=1, crashes=1)),
-        claims=HINT_CLAIMS,
-    ),
     "sloppy-put-put": Model(
         about="three nodes, two puts of one client; whoever is late is owed them",
         scenario=world((P, P), contacts=(FIRST,), suspicious=()),
@@ -534,18 +527,44 @@ def updates(about: str, faults: Faults = Faults(), *, repeating: bool = False) -
     )
 
 
+def standing_in(about: str, *programs: tuple[Task, ...], faults: Faults = Faults()) -> Model:  # noqa: B008 - immutable
+    """Four nodes, three replicas: what clients do at the first owner, which may come to suspect any other, once."""
+    scenario = world(
+        *programs, nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=both(Faults(suspicions=1), faults)
+    )
+    return Model(about=f"four nodes, a suspicion; {about}", scenario=scenario, claims=SHOWN_HINT_CLAIMS)
+
+
 def both(a: Faults, b: Faults) -> Faults:
     """The budgets of two kinds of fault together."""
     return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
 
 
 MODELS |= {f"preset-{n}{w}{r}": preset(n, w, r) for n, w, r in ((3, 2, 2), (3, 3, 1), (3, 1, 1))}
+MODELS["sloppy-put"] = standing_in("a put", (V,))
+MODELS |= {f"sloppy-put-{name}": standing_in(f"a put; {about}", (V,), faults=f) for name, (about, f) in FAULTS.items()}
 MODELS["updates"] = updates("nothing fails")
 MODELS |= {f"updates-{name}": updates(about, faults) for name, (about, faults) in FAULTS.items()}
 for (_one, (_about, _a)), (_other, (_and, _b)) in combinations(FAULTS.items(), 2):
     MODELS[f"updates-{_one}-{_other}"] = updates(f"{_about}, and {_and}", both(_a, _b))
 MODELS["updates-anything"] = updates(
     "messages are lost and repeated without limit, and any one node crashes and comes back", CRASH, repeating=True
+)
+
+
+SLOPPY_CLAIMS = tuple(name for name in (*ALL_CLAIMS, "hint-conservation") if name != "quorum-meaning-get")
+MODELS["sloppy-anything"] = Model(
+    about="four nodes, two clients that read and write at three of them, suspicions, and each fault once",
+    scenario=world(
+        (V, G, S),
+        (G, S),
+        nodes=4,
+        contacts=(FIRST, SECOND, OFF),
+        suspicious=(FIRST, SECOND, OFF),
+        faults=Faults(suspicions=3, drops=1, duplicates=1, crashes=1, cuts=1),
+    ),
+    claims=SLOPPY_CLAIMS,
+    endless=True,
 )
 
 

@@ -8,6 +8,7 @@ from checker.explore import explore
 from checker.models import MODELS, ClusterMachine, machine_of
 from checker.outcome import Bounds, Result
 from checker.reduce import explore_reduced
+from checker.simulate import Plan, simulate
 from spec.cluster import Action
 from spec.world import State
 
@@ -28,6 +29,9 @@ COUNTS = {
     "show": (1_246, 5_089),
     "sloppy-put": (722, 2_208),
     "sloppy-put-crash": (4_922, 19_943),
+    "sloppy-put-cut": (5_166, 22_356),
+    "sloppy-put-drop": (2_017, 7_284),
+    "sloppy-put-duplicate": (4_093, 14_694),
     "sloppy-put-put": (1_311, 4_913),
     "sloppy-ask-again": (3_583, 18_038),
     "sloppy-ask-elsewhere": (1_824, 7_555),
@@ -40,7 +44,8 @@ COUNTS = {
 }
 QUICK = tuple(COUNTS)
 REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)
-DEEP = tuple(name for name in MODELS if name not in (*QUICK, *REDUCED) and not MODELS[name].must_fail)
+ENDLESS = tuple(name for name in MODELS if MODELS[name].endless)
+DEEP = tuple(name for name in MODELS if name not in (*QUICK, *REDUCED, *ENDLESS) and not MODELS[name].must_fail)
 
 
 def search(name: str, bounds: Bounds | None = None) -> Result[State, Action]:
@@ -93,6 +98,27 @@ def test_the_largest_models_hold_to_the_end_reduced(name: str) -> None:
     result = explore_reduced(machine_of(name))
     assert result.verdict == "holds"
     print(f"{name}: {result.states:,} representatives, {result.generated:,} generated, {result.seconds:.0f} s")
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_walks_over_what_no_search_ends(name: str) -> None:
+    """Everything that can happen happens, every *sometimes* is met, and nothing fails."""
+    found = simulate(machine_of(name), Plan(seed=1, runs=120, steps=200))
+    assert found.verdict == "holds"
+    assert all(p.standing == "met" for p in found.properties if p.kind == "sometimes"), found.properties
+    assert {kind for kind, times in found.kinds if times} == set(machine_of(name).action_kinds)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", ENDLESS)
+def test_long_walks_over_what_no_search_ends(name: str, seed: int) -> None:
+    """A million steps with each seed."""
+    found = simulate(machine_of(name), Plan(seed=seed, runs=23_000, steps=300))
+    assert found.verdict == "holds"
+    assert found.steps > 950_000
+    print(f"{name}, seed {seed}: {found.steps:,} steps, {found.states:,} states, {found.seconds:.0f} s")
 
 
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.must_fail])
