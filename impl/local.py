@@ -18,7 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +48,8 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True):
     addresses: dict[NodeId, str]
     record: bool
     faults: bool
+    zones: dict[NodeId, str] = {}
+    """Of the nodes that are in one."""
 
 
 class LocalCluster:
@@ -222,11 +224,18 @@ class LocalCluster:
 
 
 def open_cluster(
-    directory: Path, nodes: Sequence[str] | int, config: Config, *, record: bool = False, faults: bool = False
+    directory: Path,
+    nodes: Sequence[str] | int,
+    config: Config,
+    *,
+    zones: Mapping[NodeId, str] | None = None,
+    record: bool = False,
+    faults: bool = False,
 ) -> LocalCluster:
     """The cluster of a directory: made if the directory is new or empty, else continued. Raises UserError.
 
-    `nodes` are names, or how many; a cluster that is continued must be the same in everything but `record`, `faults`.
+    `nodes` are names, or how many, and `zones` says in which failure domains they are. A cluster that is continued must
+    be the same in everything but `record`, `faults`.
     """
     names = [NodeId(name) for name in (node_names(nodes) if isinstance(nodes, int) else nodes)]
     try:
@@ -234,7 +243,7 @@ def open_cluster(
         file = directory / "cluster.json"
         if file.exists():
             old = msgspec.json.decode(file.read_bytes(), type=Description)
-            if sorted(old.addresses) != sorted(names) or old.config != config:
+            if (sorted(old.addresses), old.config, old.zones) != (sorted(names), config, dict(zones or {})):
                 raise usage(f"{directory} holds another cluster: {describe(old)}; name another directory")
             addresses = old.addresses
         elif any(directory.iterdir()):
@@ -242,7 +251,7 @@ def open_cluster(
         else:
             addresses = {name: f"{HOST}:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
             (directory / "secret").write_bytes(secrets.token_bytes(32))
-        cluster = LocalCluster(directory, Description(config, addresses, record, faults))
+        cluster = LocalCluster(directory, Description(config, addresses, record, faults, dict(zones or {})))
         for name in names:
             (directory / f"{name}.toml").write_text(node_toml(name, cluster.description), encoding="utf-8")
         file.write_bytes(msgspec.json.format(msgspec.json.encode(cluster.description)))
@@ -325,9 +334,14 @@ def node_toml(name: NodeId, description: Description) -> str:
         "secret_file": "secret",
         "record": description.record,
         "faults": description.faults,
+        "zone": description.zones.get(name, ""),
     }
     lines = [*table(head), "", "[store]", *table(config), "", "[store.limits]", *table(limits)]
     for peer, address in description.addresses.items():
         if peer != name:
-            lines += ["", "[[peer]]", *table({"name": peer, "address": address})]
+            lines += [
+                "",
+                "[[peer]]",
+                *table({"name": peer, "address": address, "zone": description.zones.get(peer, "")}),
+            ]
     return "\n".join(lines) + "\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from spec.clock import NOTHING, Clock
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
@@ -17,6 +18,7 @@ from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId, Value
 from spec.world import Memory, Server, advance
 
 KEY = Key(b"k")
+NO_ZONES: Mapping[NodeId, str] = MappingProxyType({})
 
 
 def small_config(n: int = 3, r: int = 2, w: int = 2, limits: Limits | None = None, sloppy: bool = False) -> Config:
@@ -38,10 +40,12 @@ def get(key: Key = KEY) -> Get:
 class Hands:
     """Servers, the messages between them and what clients were told; nothing moves unless it is moved."""
 
-    def __init__(self, names: Iterable[str] = "abc", config: Config | None = None) -> None:
+    def __init__(
+        self, names: Iterable[str] = "abc", config: Config | None = None, zones: Mapping[NodeId, str] = NO_ZONES
+    ) -> None:
         """A server for each name, started on a new disk."""
         self.config = small_config() if config is None else config
-        members = tuple(Member(NodeId(name)) for name in names)
+        members = tuple(Member(NodeId(name), zones.get(NodeId(name), "")) for name in names)
         ring = build_ring(members, self.config)
         self.ring = ring
         self.servers = {m.name: Server(Node(m.name, self.config, ring), FMap(), FSet(), Memory()) for m in members}
