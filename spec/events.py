@@ -17,7 +17,18 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from spec.messages import Answer, Forward, Forwarded, Message, Operation, Result, Written
+from spec.messages import (
+    Answer,
+    Handoff,
+    Message,
+    Operation,
+    Read,
+    Repair,
+    Result,
+    Taken,
+    Write,
+    Written,
+)
 from spec.rows import Disk, Row
 from spec.types import Key, Milliseconds, NodeId, RequestId
 
@@ -125,6 +136,10 @@ Effect: TypeAlias = Send | Reply | SetTimer | CancelTimer
 def request_of(event: Event) -> RequestId | None:
     """Which request in flight the driver must hand to the step along with this event."""
     if isinstance(event, Deliver):
-        message = event.message
-        return message.request if isinstance(message, (Written, Answer, Forward, Forwarded)) else None
-    return event.request if isinstance(event, Invoke | Timeout) else None
+        message = event.message  # what is usual comes first, as in `spec.node.receive`
+        if isinstance(message, (Answer, Written)):
+            return message.request
+        if isinstance(message, (Read, Write, Repair, Handoff, Taken)):
+            return None
+        return message.request
+    return event.request if isinstance(event, (Invoke, Timeout)) else None

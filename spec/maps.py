@@ -20,6 +20,7 @@ declared with `order=True`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Generic, Self, TypeVar
 
 from msgspec import Struct
@@ -43,6 +44,10 @@ def is_increasing(elements: Sequence[K]) -> bool:
             return False
         last = element
     return True
+
+
+key_of = itemgetter(0)
+"""The key of an entry."""
 
 
 class FSet(
@@ -106,22 +111,22 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.entries) > 1 and not is_increasing([k for k, _ in self.entries]):
+        if len(self.entries) > 1 and not is_increasing([*map(key_of, self.entries)]):
             raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:
         """The keys that are stored."""
-        return FSet(tuple([k for k, _ in self.entries]))
+        return FSet(tuple(map(key_of, self.entries)))
 
     def items(self) -> tuple[tuple[K, V], ...]:
         """The stored entries, by increasing key."""
         return self.entries
 
     def __contains__(self, key: K) -> bool:
-        return key in [k for k, _ in self.entries]
+        return key in map(key_of, self.entries)
 
     def __iter__(self) -> Iterator[K]:
-        return iter([k for k, _ in self.entries])
+        return map(key_of, self.entries)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -25,7 +25,7 @@ from spec.writing import written
 
 def step(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:
     """What a node does about an event; see `spec.events` for what the driver owes and must do with the outcome."""
-    assert node.started != isinstance(event, Start), "a run of a node has one start, and it comes first"
+    assert node.started or isinstance(event, Start), "a run of a node begins with its start"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
     before, after = counted(request), counted(outcome.request)
@@ -43,38 +43,38 @@ def counted(request: Request | None) -> tuple[int, int]:
 
 
 def handle(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:
-    """Find the handler of an event."""
+    """Find the handler of an event; what is usual comes first, for a `case` that does not fit costs."""
     match event:
-        case Start():
-            return start(node, storage, event)
+        case Deliver():
+            return receive(node, request, storage, event)
         case Invoke():
             if request is not None:
                 return asked_again(node, request, storage, event.operation, origin=None)
             return accept(node, storage, event.request, event.operation, event.within_ms, origin=None)
-        case Deliver():
-            return receive(node, request, storage, event)
         case Timeout():
             return time_out(node, request, storage)
         case Suspicion():
             return suspect(node, event)
         case HandOff():
             return hand_off(node, storage, event)
+        case Start():
+            return start(node, storage, event)
         case _:
             assert_never(event)
 
 
 def receive(node: Node, request: Request | None, storage: Storage, event: Deliver) -> Outcome:
-    """Find the handler of a message from another node."""
+    """Find the handler of a message from another node, the usual ones first."""
     message, source = event.message, event.source
     match message:
-        case Write():
-            return replicate(node, request, storage, source, message)
-        case Written():
-            return written(node, storage, request, source, message)
         case Read():
             return read(node, request, storage, source, message)
         case Answer():
             return answered(node, storage, request, source, message)
+        case Write():
+            return replicate(node, request, storage, source, message)
+        case Written():
+            return written(node, storage, request, source, message)
         case Repair():
             return repaired(node, request, storage, message)
         case Handoff():
@@ -93,6 +93,7 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
 
 def start(node: Node, storage: Storage, event: Start) -> Outcome:
     """Come up: a new disk is given its incarnation, one that has one keeps it."""
+    assert not node.started, "a run of a node has one start"
     ready = replace(node, started=True)
     if storage.disk() is not None:
         return Outcome(ready, None)

@@ -38,7 +38,8 @@ def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, 
     effects: tuple[Effect, ...] = ()
     if not request.answered:
         effects = (answer(request.origin, request.request, found(merged)),)
-    repaired, writes, repairs = repair_stale(node, storage, replace(heard, answered=True), merged)
+        heard = replace(heard, answered=True)
+    repaired, writes, repairs = repair_stale(node, storage, heard, merged)
     if len(repaired.answers) < len(request.asked) and may_linger(node, request):
         return Outcome(node, repaired, writes, (*effects, *repairs))
     return Outcome(node, None, writes, (*effects, *repairs, CancelTimer(request.request)))

@@ -66,9 +66,7 @@ def repair_stale(
     node: Node, storage: Storage, request: GetInFlight, merged: Siblings
 ) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
     """Send the merged set to whichever owner answered less, and from then on take it to hold that set."""
-    stale = tuple(
-        name for name, known in request.answers.items() if known != merged and is_owner(node, name, request.key)
-    )
+    stale = [name for name, known in request.answers.items() if known != merged and is_owner(node, name, request.key)]
     if not stale:
         return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()

@@ -82,7 +82,7 @@ def is_context(clock: Clock, siblings: Siblings) -> bool:
     """Whether `clock` is the least clock at or above every dot and context of the set: what `context_of` computes."""
     return all(covers(clock, v.dot) and descends(clock, v.context) for v in siblings) and all(
         any(
-            v.context[actor] == clock[actor] or (v.dot.actor == actor and v.dot.counter == clock[actor])
+            (v.dot.actor == actor and v.dot.counter == clock[actor]) or v.context[actor] == clock[actor]
             for v in siblings
         )
         for actor in clock

@@ -77,7 +77,7 @@ Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
 
 def awaits_result(request: Request) -> bool:
     """Whether whoever asked still waits for the result; a request that was answered only listens for who is late."""
-    return isinstance(request, ForwardInFlight) or not request.answered
+    return not (isinstance(request, (GetInFlight, PutInFlight)) and request.answered)
 
 
 class Node(Struct, frozen=True, cache_hash=True):

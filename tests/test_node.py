@@ -41,13 +41,13 @@ def test_a_node_that_has_not_started_takes_nothing_else() -> None:
     server = Hands().servers[A]
     down = type(server.node)(A, server.node.config, server.node.ring)
     for event in (Invoke(request(), put()), Timeout(request()), Deliver(B, Written(request()))):
-        with pytest.raises(AssertionError, match="one start, and it comes first"):
+        with pytest.raises(AssertionError, match="begins with its start"):
             step(down, None, server.disk, event)
 
 
 def test_a_node_starts_once() -> None:
     server = Hands().servers[A]
-    with pytest.raises(AssertionError, match="one start, and it comes first"):
+    with pytest.raises(AssertionError, match="has one start"):
         step(server.node, None, server.disk, Start("again"))
 
 
