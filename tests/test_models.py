@@ -35,6 +35,11 @@ COUNTS = {
     "show-two": (12_671, 52_981),
     "strict-suspect": (1_835, 7_923),
     "stand-in-again": (325, 843),
+    "put-all-get-one": (625, 1_936),
+    "put-one-get-all": (586, 1_837),
+    "primaries-refused": (233, 780),
+    "notfound": (475, 1_579),
+    "basic-quorum": (784, 2_500),
 }
 QUICK = tuple(COUNTS)
 REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)
