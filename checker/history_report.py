@@ -22,13 +22,14 @@ from checker.itf_values import ItfError
 from checker.linearizable import smallest_window
 from checker.logs import Invalid, NoLogs
 from checker.models import ClusterMachine
-from checker.promises import SEEN_BY_CLIENTS, Broken, judge
+from checker.promises import SEEN_BY_CLIENTS, UNKNOWN, Broken, judge
 from checker.replay import machine_for, read
 from checker.report import indented
 from checker.story import show
 from spec.cluster import Action
 from spec.messages import Found, Put, Stored
 from spec.properties import CLAIMS, is_promised
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT
 from spec.types import Config
 from spec.world import State
 
@@ -75,7 +76,7 @@ def history(
     """Judge the history of a run and report; the answer is the exit code."""
     streams = streams or Streams.standard()
     try:
-        calls, config = of_trace(registry, run) if run.is_file() else (read_history(run), configuration(run))
+        calls, config = of_trace(registry, run) if run.is_file() else (read_history(run), configuration(run) or UNKNOWN)
     except (NoLogs, UsageError, ItfError) as error:
         print(f"{run}: {error}", file=streams.stderr)
         return USAGE
@@ -96,18 +97,19 @@ def of_trace(registry: Registry, file: Path) -> tuple[list[Call], Config]:
     return history_of(parse(file.read_bytes(), State, Action).path), machine.scenario.config
 
 
-def promised(config: Config | None) -> list[str]:
-    """The promises to clients that a store so configured makes; all of them where nobody knows how it is."""
+def promised(config: Config, *, wishes: bool) -> list[str]:
+    """The promises to clients that a store so configured makes, if some requests have wishes or none."""
     claims = [claim for claim in CLAIMS if claim.name in SEEN_BY_CLIENTS]
-    return [claim.name for claim in claims if config is None or is_promised(claim, config)]
+    return [claim.name for claim in claims if is_promised(claim, config, wishes=wishes)]
 
 
-def examine(calls: Sequence[Call], linearizable: bool, config: Config | None = None) -> HistoryReport:
+def examine(calls: Sequence[Call], linearizable: bool, config: Config = UNKNOWN) -> HistoryReport:
     """Judge every key for itself."""
     judged, failures, keys = Counter[str](), list[Failure](), by_key(calls)
-    claims = promised(config)
+    wishes = any(call.operation.wishes not in (AS_CONFIGURED_GET, AS_CONFIGURED_PUT) for call in calls)
+    claims = promised(config, wishes=wishes)
     for key, ours in keys.items():
-        verdict = judge(ours, claims)
+        verdict = judge(ours, claims, config)
         judged.update(verdict.judged)
         failures += [Failure(b.claim, show(key), b.clause, _reported(witnesses(ours, b))) for b in verdict.broken]
         if linearizable:

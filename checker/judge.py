@@ -30,13 +30,14 @@ from checker.rerun import Rerun, cut, event_told
 from checker.story import show
 from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
 from spec.clock import NOTHING, Dot, covers
-from spec.cluster import Action, Arrive, Ask, Expire, HandOver, Restart, Suspect, ask, minting_request, promise, tell
+from spec.cluster import Action, Arrive, Ask, Expire, HandOver, Restart, Suspect, ask, minting, promise, tell
 from spec.events import Deliver, Event, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout, WriteRow, request_of
-from spec.history import NOBODY, Created, History, record
+from spec.history import NOBODY, NOTHING_OWED, Created, History, promised_to, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forward, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
+from spec.messages import Forward, Get, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
 from spec.trace import Step
@@ -70,6 +71,9 @@ EVERY = {"merge-is-join": 64}
 AT_THE_END = "in the state at the end of the run"
 IN_THE_SNAPSHOT = "in the state in which recording began"
 
+UNKNOWN = PutWishes(w=1, pw=0)
+"""What is at least wished of a put that was asked before the recording began."""
+
 NOWHERE = State(FMap(), (), Network(), Faults(), History())
 """What a view of a key begins with."""
 
@@ -85,7 +89,8 @@ class Judge:
         """The claims whose *sometimes* was met: something was at stake."""
         self._logs, self._reruns = logs, reruns
         skipped = ONE_ORDER if another else frozenset()
-        self._claims = [claim for claim in CLAIMS if is_promised(claim, logs.config) and claim.name not in skipped]
+        claims = [claim for claim in CLAIMS if claim.name not in skipped]
+        self._claims = [claim for claim in claims if is_promised(claim, logs.config, wishes=have_wishes(logs))]
         self._concerned: dict[frozenset[str], list[Claim]] = {}
         self._turn: Counter[str] = Counter()
         self._before = 0
@@ -163,7 +168,10 @@ class Judge:
         state = State(view.servers, (client,), Network(), Faults(), history)
         if event.request in view.asking:
             view.again.add(event.request)
-        asked = ask(state, Ask(0, node, event.request, operation))
+        owed = NOTHING_OWED
+        if isinstance(operation, Get):
+            owed = promised_to(operation.wishes, view.frontier, view.wished(), self._logs.config)
+        asked = ask(state, Ask(0, node, event.request, operation), owed)
         view.asking[event.request] = asked.clients[0]
         view.shown[event.request] = asked.history.shown[event.request]
 
@@ -188,17 +196,17 @@ class Judge:
                 change.kinds.add(CARRIED)
 
     def _create(self, view: View, change: Change, event: Event, unknown: Siblings) -> None:
-        minting = minting_request(event)
-        if minting == NOBODY and not self._logs.whole:
+        request, wishes = minting(event)
+        if request == NOBODY and not self._logs.whole:
             self._was_before(view, unknown)  # from a message that was on its way when recording began
             return
-        seen = view.shown.get(minting, FSet())
-        if minting not in view.shown and isinstance(event, Deliver) and isinstance(event.message, Forward):
+        seen = view.shown.get(request, FSet())
+        if request not in view.shown and isinstance(event, Deliver) and isinstance(event.message, Forward):
             operation = event.message.operation  # asked before the recording began, or an Invoke would have been seen
             seen = past(operation.context) if isinstance(operation, Put) else seen
         shown: SetMap[RequestId, Dot] = SetMap()
-        shown = shown.set(minting, seen)
-        change.fresh = record(History(shown), minting, unknown).created
+        shown = shown.set(request, seen)
+        change.fresh = record(History(shown), request, wishes, unknown).created
         change.kinds.add(CREATED)
         view.add(change.fresh)
 
@@ -207,7 +215,7 @@ class Judge:
         for version in versions:
             self._before += 1
             request = RequestId(ClientId("before the recording"), self._before)
-            view.add([Created(version, request, past(version.context))])
+            view.add([Created(version, request, past(version.context), UNKNOWN)])
 
     def _promise(self, view: View, change: Change, leaving: list[Envelope | Reply]) -> None:
         state = NOWHERE
@@ -322,6 +330,12 @@ class Judge:
     def _last_place(self) -> Place:
         node = self._logs.nodes[0]
         return node.place(len(node.steps) - 1)
+
+
+def have_wishes(logs: Logs) -> bool:
+    """Whether a request of a run asks for other quorums than the store's."""
+    asked = (step.event.operation for node in logs.nodes for step in node.steps if isinstance(step.event, Invoke))
+    return any(operation.wishes not in (AS_CONFIGURED_GET, AS_CONFIGURED_PUT) for operation in asked)
 
 
 def leaving_of(step: Step) -> list[Envelope | Reply]:

@@ -31,6 +31,7 @@ from spec.cluster import Action
 from spec.events import Event
 from spec.network import Envelope
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
+from spec.quorum import GetWishes, PutWishes
 from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import Config, Key, Limits, NodeId
@@ -250,6 +251,10 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
+PUT_ONE, PUT_ALL, PUT_TWO = BlindPut(PutWishes(w="one")), BlindPut(PutWishes(w="all")), BlindPut(PutWishes(pw=2))
+GET_ONE, GET_ALL, GET_TWO = Look(GetWishes(r="one")), Look(GetWishes(r="all")), Look(GetWishes(pr=2))
+GET_ANY = Look(GetWishes(r="one", notfound_ok=False))
+GET_MOST = Look(GetWishes(r="one", notfound_ok=False, basic_quorum=True))
 KEY = Key(b"cart")
 
 PUT_CLAIMS = (
@@ -280,6 +285,9 @@ ONE_PUT_CLAIMS = (
     "context-honesty",
     "read-repair",
 )
+
+
+WISH_CLAIMS = ("no-lost-write", "quorum-meaning-put", "quorum-meaning-get")
 
 
 def world(
@@ -501,6 +509,48 @@ MODELS: dict[str, Model] = {
         about="W = 3 and a repeated message: an acknowledgement must not count twice",
         scenario=world((P, G), r=1, w=3, faults=DUPLICATE),
         claims=ONE_PUT_CLAIMS,
+    ),
+    "put-all-get-one": Model(
+        about="a put that wishes all owners to hold it, then a get that wishes to hear one",
+        scenario=world((PUT_ALL, GET_ONE)),
+        claims=WISH_CLAIMS,
+    ),
+    "put-one-get-all": Model(
+        about="a put that wishes one owner to hold it, then a get that wishes to hear all",
+        scenario=world((PUT_ONE, GET_ALL)),
+        claims=("quorum-meaning-get",),
+    ),
+    "primaries": Model(
+        about="four nodes, a put and a get that wish for two primaries each, and a suspicion",
+        scenario=world(
+            (PUT_TWO, GET_TWO),
+            nodes=4,
+            contacts=(FIRST, SECOND),
+            suspicious=(FIRST,),
+            faults=Faults(suspicions=1),
+        ),
+        claims=WISH_CLAIMS,
+    ),
+    "primaries-refused": Model(
+        about="four nodes, a put that wishes for all primaries, and a suspicion",
+        scenario=world(
+            (BlindPut(PutWishes(pw="all")),),
+            nodes=4,
+            contacts=(FIRST,),
+            suspicious=(FIRST,),
+            faults=Faults(suspicions=1),
+        ),
+        claims=("refusal-is-final", "quorum-meaning-put"),
+    ),
+    "notfound": Model(
+        about="a put that one owner is to hold, then a get of one owner who holds something",
+        scenario=world((PUT_ONE, GET_ANY)),
+        claims=("quorum-meaning-get",),
+    ),
+    "basic-quorum": Model(
+        about="a put that two owners hold, then a get of one who holds something, unless more than half hold nothing",
+        scenario=world((P, GET_MOST)),
+        claims=WISH_CLAIMS,
     ),
     "weak": Model(
         about="R = W = 1: quorums need not meet, and a get may miss an acknowledged put",

@@ -19,14 +19,18 @@ from checker.history import Call, had_no_effect
 from checker.story import show
 from spec.clock import Dot, covers
 from spec.cluster import Ask, ask, tell
-from spec.history import NOBODY, Created, History
+from spec.history import NOBODY, NOTHING_OWED, Created, History, promised_to
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forwarded, Found, Stored
+from spec.messages import Forwarded, Found, Get, Put, Stored
 from spec.network import Envelope, Network
 from spec.properties import CLAIMS, Claim
+from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Version
-from spec.types import RequestId
+from spec.types import Config, RequestId
 from spec.world import Client, Faults, State, client_id
+
+UNKNOWN = Config(sloppy=False)
+"""What is taken for the configuration where nobody knows it: one that promises everything."""
 
 SEEN_BY_CLIENTS = ("dot-uniqueness", "only-maximal", "quorum-meaning-get", "context-honesty")
 """The claims that say something of a history."""
@@ -49,11 +53,11 @@ class Verdict(Struct, frozen=True):
     """For each claim, the first call that breaks it."""
 
 
-def judge(calls: Sequence[Call], claims: Sequence[str] = SEEN_BY_CLIENTS) -> Verdict:
+def judge(calls: Sequence[Call], claims: Sequence[str] = SEEN_BY_CLIENTS, config: Config = UNKNOWN) -> Verdict:
     """Judge the calls of one key along real time."""
     stored = {call.result.dot for call in calls if isinstance(call.result, Stored)}
     shown = {v.dot for call in calls if isinstance(call.result, Found) for v in call.result.siblings}
-    judging = _Judging([claim for claim in CLAIMS if claim.name in claims], FSet.of(stored | shown))
+    judging = _Judging([claim for claim in CLAIMS if claim.name in claims], FSet.of(stored | shown), config)
     moments = [(call.began, 0, call) for call in calls]
     moments += [(call.ended, 1, call) for call in calls if call.ended is not None]
     for _, ends, call in sorted(moments, key=lambda moment: moment[:2]):
@@ -67,8 +71,9 @@ def judge(calls: Sequence[Call], claims: Sequence[str] = SEEN_BY_CLIENTS) -> Ver
 class _Judging:
     """The state that the claims speak of, as far as clients know it."""
 
-    def __init__(self, claims: list[Claim], dots: FSet[Dot]) -> None:
-        self.claims = claims
+    def __init__(self, claims: list[Claim], dots: FSet[Dot], config: Config) -> None:
+        self.claims, self.config = claims, config
+        self.wished: dict[Dot, PutWishes] = {}
         self.dots = dots  # that clients ever hear of
         self.judged: Counter[str] = Counter()
         self.broken: dict[str, Broken] = {}
@@ -86,7 +91,10 @@ class _Judging:
     def begin(self, call: Call) -> None:
         """What the client is owed from now on."""
         state = State(FMap(), (Client(),), Network(), Faults(), self.history())
-        self.asking[call.request] = ask(state, Ask(0, call.node, call.request, call.operation)).clients[0]
+        owed, operation = NOTHING_OWED, call.operation
+        if isinstance(operation, Get):
+            owed = promised_to(operation.wishes, self.acknowledged, self.wished, self.config)
+        self.asking[call.request] = ask(state, Ask(0, call.node, call.request, operation), owed).clients[0]
 
     def end(self, call: Call) -> None:
         """What the client is told, and whether it should have been."""
@@ -94,6 +102,8 @@ class _Judging:
         network = Network()
         if isinstance(result, Stored):
             self.acknowledged = self.acknowledged | FSet((result.dot,))
+            if isinstance(call.operation, Put) and call.operation.wishes != AS_CONFIGURED_PUT:
+                self.wished[result.dot] = call.operation.wishes
         elif isinstance(result, Found):
             known = {created.version for created in self.created}
             shown = [Created(v, NOBODY, self.covered(v)) for v in result.siblings if v not in known]

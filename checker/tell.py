@@ -42,6 +42,7 @@ from spec.messages import (
 )
 from spec.network import Envelope, rank
 from spec.properties import show_set
+from spec.quorum import ReadQuorum, WriteQuorum
 from spec.state import GetInFlight, PutInFlight
 from spec.world import Client, Server, State, client_id
 
@@ -99,9 +100,17 @@ def tell_operation(operation: Operation) -> str:
     match operation:
         case Put():
             again = " again" if operation.again else ""
-            return f"put{again} {tell_value(operation.value)} after {show_clock(operation.context)}"
+            what = f"put{again} {tell_value(operation.value)} after {show_clock(operation.context)}"
+            return what + tell_wishes(operation)
         case Get():
-            return "get"
+            return f"get{tell_wishes(operation)}"
+
+
+def tell_wishes(operation: Operation) -> str:
+    """What it asks for that the store does not by itself."""
+    wishes = operation.wishes
+    names = [name for name in wishes.__struct_fields__ if getattr(wishes, name) is not None]
+    return "".join(f", {name} = {getattr(wishes, name)}" for name in names)
 
 
 def tell_value(value: bytes) -> str:
@@ -177,9 +186,17 @@ def tell_server(name: str, before: Server, after: Server) -> Iterator[str]:
     for request_id, request in after.requests.items():
         was = before.requests.get(request_id)
         if isinstance(request, PutInFlight) and request != was:
-            yield f"{name} counts {', '.join(request.acknowledged)} for {request_id}; W = {after.node.config.w}"
+            yield f"{name} counts {', '.join(request.acknowledged)} for {request_id}; {needs(request.quorum)}"
         if isinstance(request, GetInFlight) and request != was:
-            yield f"{name} has answers of {', '.join(request.answers)} for {request_id}; R = {after.node.config.r}"
+            yield f"{name} has answers of {', '.join(request.answers)} for {request_id}; {needs(request.quorum)}"
+
+
+def needs(quorum: WriteQuorum | ReadQuorum) -> str:
+    """How many a request waits for."""
+    if isinstance(quorum, WriteQuorum):
+        return f"W = {quorum.w}, PW = {quorum.pw}" if quorum.pw else f"W = {quorum.w}"
+    empty = "" if quorum.notfound_ok else ", of whom holds something"
+    return (f"R = {quorum.r}, PR = {quorum.pr}" if quorum.pr else f"R = {quorum.r}") + empty
 
 
 def tell_client(name: str, was: Client, now: Client, before: State, after: State) -> Iterator[str]:

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from spec.clock import Clock, Dot
-from spec.history import Created, History, known_by
+from spec.history import Created, History, known_by, wished
 from spec.maps import FMap, FSet, SetMap
 from spec.network import Network
+from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Siblings, Version
 from spec.types import ClientId, NodeId, RequestId
 from spec.world import Client, Faults, Server, State
@@ -34,7 +35,7 @@ class View:
         self.by_dot: dict[Dot, list[Created]] = defaultdict(list)
         self.by_request: dict[RequestId, list[Created]] = defaultdict(list)
         self.frontier: FSet[Dot] = FSet()
-        """Acknowledged writes that no writer of another acknowledged one has been shown."""
+        """Acknowledged writes that no writer of another acknowledged one with the same wishes has been shown."""
         self.refused: set[RequestId] = set()
         """Requests whose client was told that they had no effect."""
         self.again: set[RequestId] = set()
@@ -86,11 +87,20 @@ class View:
             if other not in fresh
         ]
 
+    def wished(self) -> dict[Dot, PutWishes]:
+        """The wishes of the acknowledged writes that had any."""
+        return wished(one for dot in self.frontier for one in self.by_dot[dot])
+
+    def wish(self, dot: Dot) -> PutWishes:
+        """When a write was to be called stored."""
+        return next((one.wishes for one in self.by_dot[dot]), AS_CONFIGURED_PUT)
+
     def acknowledge(self, dots: FSet[Dot]) -> None:
         """These writes were acknowledged."""
         for dot in dots:
-            past = {d for one in self.by_dot[dot] for d in one.seen}
-            if not any(dot in one.seen for d in self.frontier for one in self.by_dot[d]):
+            wish = self.wish(dot)
+            past = {d for one in self.by_dot[dot] for d in one.seen if self.wish(d) == wish}
+            if not any(dot in one.seen and one.wishes == wish for d in self.frontier for one in self.by_dot[d]):
                 self.frontier = FSet.of([d for d in self.frontier if d not in past] + [dot])
 
 
@@ -124,7 +134,8 @@ class Change:
         else:
             held = view.held(self.servers) + view.held(self.servers_before)
             of_refused = [one for request in self.refused for one in view.by_request[request]]
-            relevant = {*view.versions(held), *view.relatives(self.fresh), *of_refused}
+            wishing = [one for dot in view.frontier for one in view.by_dot[dot] if one.wishes != AS_CONFIGURED_PUT]
+            relevant = {*view.versions(held), *view.relatives(self.fresh), *of_refused, *wishing}
             old = FSet.of(relevant - set(self.fresh))
             new = old | self.fresh
         before_refused = FSet.of(one.request for one in old if one.request in view.refused)

@@ -35,6 +35,7 @@ from impl.reconcile import Change, Reconcile, reconciling
 from impl.transport import Address
 from impl.wire import Status
 from spec.messages import Stored
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.types import NodeId
 
 T = TypeVar("T")
@@ -54,19 +55,34 @@ class Client:
             self._end(None)
             raise
 
-    def get(self, key: bytes, *, timeout: float | None = None) -> Values:
+    def get(self, key: bytes, *, wishes: GetWishes = AS_CONFIGURED_GET, timeout: float | None = None) -> Values:
         """See `impl.client.Client.get`."""
-        return self._wait(self._client.get(key, timeout=timeout))
+        return self._wait(self._client.get(key, wishes=wishes, timeout=timeout))
 
-    def put(self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None) -> Stored:
+    def put(
+        self,
+        key: bytes,
+        value: bytes,
+        context: str | None = None,
+        *,
+        wishes: PutWishes = AS_CONFIGURED_PUT,
+        timeout: float | None = None,
+    ) -> Stored:
         """See `impl.client.Client.put`."""
-        return self._wait(self._client.put(key, value, context, timeout=timeout), MayHaveHappened)
+        return self._wait(self._client.put(key, value, context, wishes=wishes, timeout=timeout), MayHaveHappened)
 
     def put_and_show(
-        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+        self,
+        key: bytes,
+        value: bytes,
+        context: str | None = None,
+        *,
+        wishes: PutWishes = AS_CONFIGURED_PUT,
+        timeout: float | None = None,
     ) -> Values:
         """See `impl.client.Client.put_and_show`."""
-        return self._wait(self._client.put_and_show(key, value, context, timeout=timeout), MayHaveHappened)
+        shown = self._client.put_and_show(key, value, context, wishes=wishes, timeout=timeout)
+        return self._wait(shown, MayHaveHappened)
 
     def update(self, key: bytes, function: Reconcile, *, rounds: int = 8, timeout: float | None = None) -> Values:
         """See `impl.client.Client.update`; the function is called in this thread."""

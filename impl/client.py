@@ -47,6 +47,7 @@ from impl.transport import Address, parse_address
 from impl.wire import CallFaults, CallStatus, Done, Status, StoredHere
 from spec.clock import NOTHING
 from spec.messages import Get, Put, Refused, Stored
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.token import TokenError, peek
 from spec.types import ClientId, Key, NodeId, Value
 
@@ -54,11 +55,13 @@ __all__ = [
     "ATTEMPTS",
     "TIMEOUT_SECONDS",
     "Client",
+    "GetWishes",
     "Gets",
     "MayHaveHappened",
     "NodeOverloaded",
     "OperationFailed",
     "OperationRefused",
+    "PutWishes",
     "Puts",
     "Routing",
     "StoreError",
@@ -108,15 +111,17 @@ class Client:
 
     # One key.
 
-    async def get(self, key: bytes, *, timeout: float | None = None) -> Values:
-        """What the store holds of a key. Raises OperationFailed if not enough nodes answered in time."""
+    async def get(self, key: bytes, *, wishes: GetWishes = AS_CONFIGURED_GET, timeout: float | None = None) -> Values:
+        """What the store holds of a key; `wishes` says how many nodes are to answer. Raises OperationFailed if not
+        enough did in time.
+        """
         patience, tried = self._patience(timeout), set[Address]()
         while True:
             connection = await self._in_time(patience, self._routes.to_key(Key(key), tried))
             try:
                 seconds = patience.left / patience.attempts
                 async with asyncio.timeout(seconds):
-                    return await self._operations.get(connection, Get(Key(key)), seconds)
+                    return await self._operations.get(connection, Get(Key(key), wishes), seconds)
             except TimeoutError:
                 failed = OperationFailed(f"node {connection.node} did not answer in time")
             except OperationFailed as error:
@@ -129,36 +134,50 @@ class Client:
             await patience.pause()
 
     async def put(
-        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+        self,
+        key: bytes,
+        value: bytes,
+        context: str | None = None,
+        *,
+        wishes: PutWishes = AS_CONFIGURED_PUT,
+        timeout: float | None = None,
     ) -> Stored:
         """Write a value over everything that the context covers; without one, beside whatever there is.
+
+        `wishes` says how many nodes are to hold it.
 
         Raises OperationFailed or OperationRefused if it has not happened and never will, MayHaveHappened if nobody
         knows.
         """
-        stored = await self._put(key, value, context, show=False, timeout=timeout)
+        stored = await self._put(key, value, context, wishes, show=False, timeout=timeout)
         return Stored(stored.dot)
 
     async def put_and_show(
-        self, key: bytes, value: bytes, context: str | None = None, *, timeout: float | None = None
+        self,
+        key: bytes,
+        value: bytes,
+        context: str | None = None,
+        *,
+        wishes: PutWishes = AS_CONFIGURED_PUT,
+        timeout: float | None = None,
     ) -> Values:
         """Put, and see what there is afterwards as far as the coordinator of the put knows; a get asks R nodes.
 
         Raises what `put` raises.
         """
-        stored = await self._put(key, value, context, show=True, timeout=timeout)
+        stored = await self._put(key, value, context, wishes, show=True, timeout=timeout)
         assert isinstance(stored, StoredHere), "the operations take no other answer"
         return Values(stored.shown.siblings, stored.shown.context)
 
     async def _put(
-        self, key: bytes, value: bytes, context: str | None, *, show: bool, timeout: float | None
+        self, key: bytes, value: bytes, context: str | None, wishes: PutWishes, *, show: bool, timeout: float | None
     ) -> Stored | StoredHere:
         patience = self._patience(timeout)
         try:
             clock = NOTHING if context is None else peek(context)
         except TokenError as error:
             raise OperationRefused(str(error)) from None
-        asked = Asked(Put(Key(key), Value(value), clock, show=show), context)
+        asked = Asked(Put(Key(key), Value(value), clock, show=show, wishes=wishes), context)
         connection, tried = await self._in_time(patience, self._routes.to_key(asked.put.key)), set[Address]()
         while True:
             outcome = await self._operations.put(connection, asked, patience)

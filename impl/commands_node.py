@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from impl.console import quorum_options, say
+from impl.console import quorum_names, quorum_options, say
 
 if TYPE_CHECKING:
     from spec.types import Config
@@ -34,7 +34,7 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
     from impl.settings import parse_peer, read_settings, read_toml
 
     table = read_toml(config) if config is not None else {}
-    quorums = {name: options.pop(name) for name in ("n", "r", "w")}
+    quorums = {name: options.pop(name) for name in quorum_names()}
     table.update({name: value for name, value in options.items() if value is not None})
     if any(value is not None for value in quorums.values()):
         table["store"] = table.get("store", {}) | {name: v for name, v in quorums.items() if v is not None}
@@ -51,9 +51,7 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
 @click.option("--record", is_flag=True, help="Keep a log of every step in the data files.")
 @click.option("--faults", is_flag=True, help="Obey requests to make the nodes' links faulty.")
 @quorum_options
-def cluster(
-    nodes: int, directory: Path, record: bool, faults: bool, n: int | None, r: int | None, w: int | None
-) -> None:
+def cluster(nodes: int, directory: Path, record: bool, faults: bool, **quorums: int | None) -> None:
     """Run a cluster of nodes on this machine until Ctrl-C."""
     import asyncio
     import signal
@@ -63,7 +61,7 @@ def cluster(
     from spec.ring import Member
     from spec.types import NodeId
 
-    config = make_config(n, r, w)
+    config = make_config(quorums)
     check_members([Member(NodeId(name)) for name in node_names(nodes)], config)
     local = open_cluster(directory, nodes, config, record=record, faults=faults)
 
@@ -88,14 +86,15 @@ def cluster(
     asyncio.run(run())
 
 
-def make_config(n: int | None, r: int | None, w: int | None) -> Config:
+def make_config(quorums: dict[str, int | None]) -> Config:
     """The default configuration with other quorums."""
+    from msgspec.structs import replace
+
     from impl.errors import usage
     from spec.types import Config, ConfigError
 
-    default = Config()
     try:
-        return Config(n=default.n if n is None else n, r=default.r if r is None else r, w=default.w if w is None else w)
+        return replace(Config(), **{name: number for name, number in quorums.items() if number is not None})
     except ConfigError as error:
         raise usage(str(error)) from None
 

@@ -17,6 +17,7 @@ from impl.console import (
     print_json,
     say,
     shown,
+    size_option,
     timeout_option,
     with_client,
     write_out,
@@ -24,6 +25,7 @@ from impl.console import (
 
 if TYPE_CHECKING:
     from impl.client import Client, Values
+    from spec.quorum import Size
 
 
 @click.command()
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="Take the value from a file.")
 @click.option("--context", metavar="TOKEN", help="From a get: supersede exactly what that get showed.")
+@size_option("-w", "How many owners have to hold it durably:")
+@size_option("--pw", "How many of them have to be primaries:")
 @click.option("--show", is_flag=True, help="Then print what there is, as `get` does, but as one node knows it.")
 @hex_option
 @json_option
@@ -41,6 +45,8 @@ def put(
     value: str | None,
     file: Path | None,
     context: str | None,
+    w: Size | None,
+    pw: Size | None,
     show: bool,
     hex_key: bool,
     as_json: bool,
@@ -53,14 +59,17 @@ def put(
     """
     if value is not None and file is not None:
         raise click.UsageError("give VALUE or --file, not both")
+    from spec.quorum import PutWishes
+
     name = as_key(key, hex_key)
     content = as_bytes(value) if value is not None else read_value(file)
+    wishes = PutWishes(w, pw)
 
     async def use(client: Client) -> int:
         if show:
-            print_values(name, await client.put_and_show(name, content, context), as_json)
+            print_values(name, await client.put_and_show(name, content, context, wishes=wishes), as_json)
             return 0
-        stored = await client.put(name, content, context)
+        stored = await client.put(name, content, context, wishes=wishes)
         if as_json:
             print_json({"stored": stored.dot})
         else:
@@ -82,20 +91,42 @@ def read_value(file: Path | None) -> bytes:
 
 @click.command()
 @click.argument("key")
+@size_option("-r", "How many nodes have to answer:")
+@size_option("--pr", "How many of them have to be primaries:")
+@click.option(
+    "--notfound-ok/--no-notfound-ok", default=None, help="Whether a node that holds nothing has answered. [the store's]"
+)
+@click.option(
+    "--basic-quorum/--no-basic-quorum",
+    default=None,
+    help="Whether, if it has not, more than half of them are enough to say that nothing is stored. [the store's]",
+)
 @hex_option
 @json_option
 @timeout_option
 @node_option
-def get(key: str, hex_key: bool, as_json: bool, timeout: float | None, nodes: tuple[str, ...]) -> None:
+def get(
+    key: str,
+    r: Size | None,
+    pr: Size | None,
+    notfound_ok: bool | None,
+    basic_quorum: bool | None,
+    hex_key: bool,
+    as_json: bool,
+    timeout: float | None,
+    nodes: tuple[str, ...],
+) -> None:
     """Print the value of KEY as it is; several, each on a line of its own, where puts were concurrent.
 
     What the value's name is, and the context for the next put, is printed on standard error. The exit status is 1
     where nothing is stored, and 75 where the node has too much to do.
     """
-    name = as_key(key, hex_key)
+    from spec.quorum import GetWishes
+
+    name, wishes = as_key(key, hex_key), GetWishes(r, pr, notfound_ok, basic_quorum)
 
     async def use(client: Client) -> int:
-        values = await client.get(name)
+        values = await client.get(name, wishes=wishes)
         print_values(name, values, as_json)
         return 0 if values.siblings else 1
 

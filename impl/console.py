@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from impl.client import Client
+    from spec.quorum import Size
+
+QUORUMS = {
+    "-n": "Replicas of each key.",
+    "-r": "Answers a get waits for.",
+    "-w": "Acknowledgements a put waits for.",
+    "--pr": "Answers of primaries a get waits for. [0]",
+    "--pw": "Acknowledgements of primaries a put waits for. [0]",
+}
+"""The options that say how many; their names without dashes are those of `spec.types.Config`."""
 
 DEFAULT_NODE = "127.0.0.1:7401"
 NODES_VARIABLE = "RINGSPEC_NODES"
@@ -34,10 +44,34 @@ hex_option = click.option("--hex-key", is_flag=True, help="KEY is in hexadecimal
 
 
 def quorum_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options -n, -r and -w."""
-    for name, meaning in (("w", "Acknowledgements a put waits for."), ("r", "Answers a get waits for.")):
-        command = click.option(f"-{name}", name, type=int, default=None, help=meaning)(command)
-    return click.option("-n", "n", type=int, default=None, help="Replicas of each key.")(command)
+    """The options -n, -r, -w, --pr and --pw, of a store."""
+    for name, meaning in reversed(QUORUMS.items()):
+        command = click.option(name, type=int, default=None, help=meaning)(command)
+    return command
+
+
+def quorum_names() -> list[str]:
+    """What these options are called in the configuration."""
+    return [name.lstrip("-") for name in QUORUMS]
+
+
+class QuorumSize(click.ParamType["Size"]):
+    """`one`, `quorum`, `all`, or a number."""
+
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """What it says; which numbers are possible only a node knows."""
+        if value in ("one", "quorum", "all") or isinstance(value, int):
+            return value
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            return int(value)
+        return self.fail(f"{value!r} is no size of a quorum; give one, quorum, all or a number", param, ctx)
+
+
+def size_option(name: str, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option of one request: how many nodes it waits for."""
+    return click.option(name, type=QuorumSize(), help=f"{meaning} one, quorum, all or a number. [the store's]")
 
 
 def say(line: str) -> None:

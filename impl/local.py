@@ -30,6 +30,7 @@ from impl.errors import UserError, one_line, usage
 from impl.recorder import export_log
 from impl.transport import Address
 from impl.wire import CallFaults, Status
+from spec.quorum import sizes
 from spec.types import Config, NodeId
 
 HOST = "127.0.0.1"
@@ -268,7 +269,7 @@ def node_names(count: int) -> list[str]:
 def describe(description: Description) -> str:
     """A cluster in a few words."""
     config = description.config
-    return f"{len(description.addresses)} nodes, n={config.n} r={config.r} w={config.w}"
+    return f"{len(description.addresses)} nodes, {sizes(config)}"
 
 
 class Slice:

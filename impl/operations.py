@@ -45,7 +45,7 @@ class Operations:
         async with connection.turn():
             request = self._next(connection, get)
             try:
-                told = await connection.ask(CallGet(request.operation, get.key, milliseconds(seconds)))
+                told = await connection.ask(CallGet(request.operation, get.key, milliseconds(seconds), get.wishes))
             except Lost:
                 raise OperationFailed(connection.why_lost()) from None
             except TooLarge as error:
@@ -82,6 +82,7 @@ class Operations:
                     put.again,
                     put.show,
                     milliseconds(patience.left),
+                    put.wishes,
                 )
                 told = await connection.ask(call)
         except Lost:

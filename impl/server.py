@@ -269,9 +269,10 @@ class Server:
                 except TokenError as error:
                     session.frames.send(Reply(call.call, Refused(str(error))))
                 else:
-                    self._invoke(session, call.call, Put(key, call.value, clock, call.again, call.show), call.within_ms)
+                    put = Put(key, call.value, clock, call.again, call.show, call.wishes)
+                    self._invoke(session, call.call, put, call.within_ms)
             case CallGet(key=key):
-                self._invoke(session, call.call, Get(key), call.within_ms)
+                self._invoke(session, call.call, Get(key, call.wishes), call.within_ms)
             case CallStatus():
                 session.frames.send(Reply(call.call, self.status()))
             case CallFaults():

@@ -17,6 +17,7 @@ from msgspec import Struct
 from impl.detector import Opinion
 from impl.meters import Waits
 from impl.wire import Status
+from spec.quorum import sizes
 from spec.ring import Ring
 from spec.types import Config, NodeId
 
@@ -168,7 +169,7 @@ def show_status(status: Status) -> None:
 
     stopping = ", stopping" if status.stopping else ""
     console.print(f"node {status.node} at {status.address}, run {status.epoch}, up {span(status.uptime)}{stopping}")
-    tell("store", f"{plural(len(status.members), 'node')}, n={config.n} r={config.r} w={config.w}")
+    tell("store", f"{plural(len(status.members), 'node')}, {sizes(config)}")
     tell("owns", owned(status))
     for operation in ("Put", "Get"):
         replies = status.counts.replies.get(operation, {})

@@ -22,12 +22,13 @@ from impl.detector import Opinion
 from impl.meters import Counts
 from spec.clock import Dot
 from spec.messages import Failed, Indefinite, Message, Overloaded, Refused, Stored
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
-PROTOCOL = 4
+PROTOCOL = 5
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
@@ -113,7 +114,7 @@ class Envelope(Struct, frozen=True, array_like=True):
 # operations, from 1; the other calls from -1 down, for they are no operations of the store.
 
 
-class CallPut(Struct, frozen=True, tag=True):
+class CallPut(Struct, frozen=True, tag=True, omit_defaults=True):
     """Write a value."""
 
     call: Annotated[int, Meta(ge=1)]
@@ -127,15 +128,17 @@ class CallPut(Struct, frozen=True, tag=True):
     """Whether to show what there is afterwards."""
     within_ms: Milliseconds | None = None
     """How long the client waits for the reply; None: as long as nodes do."""
+    wishes: PutWishes = AS_CONFIGURED_PUT
 
 
-class CallGet(Struct, frozen=True, tag=True):
+class CallGet(Struct, frozen=True, tag=True, omit_defaults=True):
     """Read a key."""
 
     call: Annotated[int, Meta(ge=1)]
     key: Key
     within_ms: Milliseconds | None = None
     """How long the client waits for the reply; None: as long as nodes do."""
+    wishes: GetWishes = AS_CONFIGURED_GET
 
 
 class CallStatus(Struct, frozen=True, tag=True):

@@ -21,7 +21,7 @@ from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
 from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, event_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
-from spec.history import History, known_by
+from spec.history import History, known_by, wished
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import (
     Answer,
@@ -42,13 +42,14 @@ from spec.messages import (
 )
 from spec.network import Envelope, Network
 from spec.placement import holders_of, with_coordinator
-from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Told
+from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Success, Told
+from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum, WriteQuorum, read_quorum, write_quorum
 from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.rows import NO_ROW, Row
 from spec.siblings import Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
-from spec.types import Key, NodeId, RequestId
+from spec.types import Config, Key, NodeId, RequestId
 from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
 
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | protocol.Taken
@@ -69,7 +70,6 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     created = FSet.of(c.version for c in seen.history.created)
     messages = tuple(messages_of(seen))
     return protocol.State(
-        config=node.config,
         nodes=state.servers.keys(),
         owners=FSet.of(owners_of(node.ring, key, node.config.n)),
         disks=FMap.of({name: disk for name, disk in disks.items() if disk is not None}),
@@ -90,7 +90,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         created=created,
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
-        acked=versions_of(seen.history, seen.history.acknowledged),
+        acked=FSet.of(successes(seen.history, node.config)),
     )
 
 
@@ -122,6 +122,13 @@ def versions_of(history: History, dots: FSet[Dot]) -> FSet[Version]:
     return FSet.of(version_of(history, dot) for dot in dots)
 
 
+def successes(history: History, config: Config) -> Iterator[Success]:
+    """The puts that were called stored, each as its client wished."""
+    wishes = wished(history.created)
+    for dot in history.acknowledged:
+        yield Success(version_of(history, dot), write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config))
+
+
 def last_counters(created: FSet[Version]) -> Counts[Actor]:
     """The highest counter that each actor has minted."""
     last: dict[Actor, int] = {}
@@ -135,7 +142,8 @@ def counted(state: State) -> Iterator[Acknowledgement]:
     for name, request in in_flight(state):
         if isinstance(request, PutInFlight):
             for holder in request.acknowledged:
-                yield Acknowledgement(name, request.holders[holder], version_of(state.history, request.dot))
+                owner = request.holders[holder]
+                yield Acknowledgement(name, holder, owner, version_of(state.history, request.dot))
 
 
 def messages_of(state: State) -> Iterator[InTransit]:
@@ -154,7 +162,8 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
             about = version_for(history, message.request, source)
             return Sent(source, target, message.owner or target, about, message.siblings)
         case Written():
-            return Acknowledgement(target, message.owner or source, version_for(history, message.request, target))
+            about = version_for(history, message.request, target)
+            return Acknowledgement(target, source, message.owner or source, about)
         case Answer():
             return Told(Reading(target, message.request), source, message.siblings)
         case Repair():
@@ -240,7 +249,7 @@ class StepTaken(Struct, frozen=True):
             if isinstance(said, Envelope) and isinstance(said.message, Handoff):
                 yield "hand", (self.name, said.target)
             elif about is not None and not isinstance(was, ForwardInFlight):
-                yield from self.saying(about, said)
+                yield from self.saying(about, self.quorum(was, begun), said)
         if now is None and (isinstance(was, PutInFlight) or (begun is not None and isinstance(begun[1], Put))):
             assert about is not None, "a put has a request"
             yield "finish", (self.name, version_for(self.after.history, about, self.name))
@@ -327,7 +336,20 @@ class StepTaken(Struct, frozen=True):
             yield "push", (told.reading, self.name)
             yield "mend", (Pushed(self.name, gathered),)
 
-    def saying(self, about: RequestId, said: Envelope | Reply) -> Iterator[Move]:
+    def quorum(self, was: Request | None, begun: tuple[RequestId, Operation] | None) -> WriteQuorum | ReadQuorum | None:
+        """What the request of this step needs, if it is one that the node coordinates."""
+        if isinstance(was, PutInFlight | GetInFlight):
+            return was.quorum
+        if begun is None:
+            return None
+        config, operation = self.before.servers[self.name].node.config, begun[1]
+        if isinstance(operation, Put):
+            return write_quorum(operation.wishes, config)
+        return read_quorum(operation.wishes, config)
+
+    def saying(
+        self, about: RequestId, quorum: WriteQuorum | ReadQuorum | None, said: Envelope | Reply
+    ) -> Iterator[Move]:
         """What it means to the protocol that a node says something."""
         message = said.message if isinstance(said, Envelope) else said
         if isinstance(message, Write) and isinstance(said, Envelope):
@@ -336,11 +358,11 @@ class StepTaken(Struct, frozen=True):
         elif isinstance(message, Repair) and isinstance(said, Envelope):
             yield "push", (Reading(self.name, about), said.target)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
-            yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot))
+            yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot), quorum)
             if message.result.shown is not None:
                 yield "show", (self.name, message.result.shown.context)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Found):
-            yield "reply", (Reading(self.name, about), message.result.context)
+            yield "reply", (Reading(self.name, about), quorum, message.result.context)
 
 
 def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:

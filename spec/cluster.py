@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from spec import network as net
 from spec.clock import NOTHING, Dot
 from spec.events import Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
-from spec.history import NOBODY, History, known_by, record
+from spec.history import NOBODY, NOTHING_OWED, History, Owed, claimed_to, known_by, record, wished
 from spec.maps import FMap, FSet
 from spec.messages import (
     Forward,
@@ -44,6 +44,7 @@ from spec.messages import (
     shown_by,
 )
 from spec.network import Envelope, Network
+from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
@@ -246,9 +247,9 @@ def operation_of(scenario: Scenario, client: Client, task: Task, request: Reques
     value = Value(str(request).encode())
     match task:
         case Look():
-            return Get(scenario.key)
+            return Get(scenario.key, task.wishes)
         case BlindPut():
-            return Put(scenario.key, value, NOTHING)
+            return Put(scenario.key, value, NOTHING, wishes=task.wishes)
         case SeenPut():
             return Put(scenario.key, value, client.context)
         case ShownPut():
@@ -338,12 +339,12 @@ def take_step(
     """A node takes a step and commits; of what it has to say, the `released` places leave it, or all of them."""
     name, event = event_of(action)
     if isinstance(action, Ask):
-        state = ask(state, action)
+        state = ask(state, action, claims_of(state, action))
     network = net.take(state.network, action.envelope) if isinstance(action, Arrive) else state.network
     outcome = driver.advance(state.servers[name], event)
     history = state.history
     for siblings in outcome.stored:
-        history = record(history, minting_request(event), siblings)
+        history = record(history, *minting(event), siblings)
     servers = state.servers.set(name, outcome.server)
     stepped = State(servers, state.clients, network, state.faults, history)
     leaving = outcome.leaving if released is None else tuple(outcome.leaving[i] for i in released)
@@ -365,12 +366,21 @@ def event_of(action: NodeAction) -> tuple[NodeId, Event]:
             return action.node, HandOff(action.target, (action.key,))
 
 
-def ask(state: State, action: Ask) -> State:
-    """A client is about to put its next operation to a node, or the one before again."""
+def claims_of(state: State, action: Ask) -> Owed:
+    """What the get that a client is about to ask is claimed to know; of a put, nothing."""
+    acknowledged = state.history.acknowledged
+    if not isinstance(action.operation, Get) or not acknowledged:
+        return NOTHING_OWED
+    config = state.servers[action.node].node.config
+    return claimed_to(action.operation.wishes, acknowledged, wished(state.history.created), config)
+
+
+def ask(state: State, action: Ask, owed: Owed) -> State:
+    """A client is about to put its next operation to a node, or the one before again; a get is owed this."""
     client, history = state.clients[action.client], state.history
     asking = Client(done=client.done, patience=client.patience, waits_for=action.node)
     if not isinstance(action.operation, Put):
-        asking = replace(asking, owed=history.acknowledged)
+        asking = replace(asking, owed=owed.known, undeniable=owed.undeniable)
     else:
         if client.patience:
             asking = replace(asking, asked=Asked(action.node, action.operation))
@@ -386,12 +396,12 @@ def put_client(clients: tuple[Client, ...], index: int, client: Client) -> tuple
     return (*clients[:index], client, *clients[index + 1 :])
 
 
-def minting_request(event: Event) -> RequestId:
-    """The request whose put an event asks the node to coordinate; nobody's, if it asks for no such thing."""
+def minting(event: Event) -> tuple[RequestId, PutWishes]:
+    """The request whose put an event asks the node to coordinate, and its wishes; nobody's, if it asks for none."""
     asked = event.message if isinstance(event, Deliver) else event
     if isinstance(asked, Invoke | Forward) and isinstance(asked.operation, Put):
-        return asked.request
-    return NOBODY
+        return asked.request, asked.operation.wishes
+    return NOBODY, AS_CONFIGURED_PUT
 
 
 def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
@@ -430,7 +440,8 @@ def tell(state: State, request: RequestId, result: Result) -> State:
     shown = shown_by(result)
     if shown is not None:
         seen = known_by(history, shown.siblings)
-        idle = replace(idle, context=shown.context, seen=seen, missed=client.owed - seen)
+        owed = client.owed if shown.siblings else client.owed | client.undeniable
+        idle = replace(idle, context=shown.context, seen=seen, missed=owed - seen)
     elif isinstance(result, Refused):
         history = replace(history, refused=history.refused | FSet((request,)))
     return replace(state, clients=put_client(state.clients, index, idle), history=history)

@@ -25,22 +25,24 @@ from spec.messages import (
     Result,
 )
 from spec.placement import coordinator_of, holders_of, is_owner, with_coordinator
-from spec.reading import start_get
+from spec.quorum import wish_problem
+from spec.reading import lacking, start_get
 from spec.requests import Asked, answer, refuse
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
-from spec.types import Config, Limits, Milliseconds, NodeId, RequestId
-from spec.writing import missing, start_put, stored
+from spec.types import Config, Milliseconds, NodeId, RequestId
+from spec.writing import missing, start_put, stored, unacknowledged
 
 # Admission.
 
 
-def size_problem(operation: Operation, limits: Limits) -> str:
-    """What is too large about an operation; empty if nothing is."""
+def problem_of(operation: Operation, config: Config) -> str:
+    """What is too large about an operation, or cannot be as it wishes; empty if nothing."""
+    limits = config.limits
     if len(operation.key) > limits.key_bytes:
         return f"the key is {len(operation.key)} bytes, the limit is {limits.key_bytes}"
     if isinstance(operation, Put) and len(operation.value) > limits.value_bytes:
         return f"the value is {len(operation.value)} bytes, the limit is {limits.value_bytes}"
-    return ""
+    return wish_problem(operation.wishes, config)
 
 
 def accept(
@@ -52,7 +54,7 @@ def accept(
     origin: NodeId | None,
 ) -> Outcome:
     """Take on a new request: refuse it, coordinate it, or forward it."""
-    problem = size_problem(operation, node.config.limits)
+    problem = problem_of(operation, node.config)
     if problem:
         return refuse(node, origin, request, operation, Refused(problem))
     if node.in_flight >= node.config.limits.requests_in_flight:
@@ -130,16 +132,16 @@ def time_out(node: Node, request: Request | None, storage: Storage) -> Outcome:
     if not awaits_result(request):
         return Outcome(node, None, writes)
     origin = None if isinstance(request, ForwardInFlight) else request.origin
-    return Outcome(node, None, writes, (answer(origin, request.request, overdue(request, node.config)),))
+    return Outcome(node, None, writes, (answer(origin, request.request, overdue(request)),))
 
 
-def overdue(request: Request, config: Config) -> Result:
+def overdue(request: Request) -> Result:
     """What is known of a request whose time is up: a put may have happened, a get has not."""
     match request:
         case PutInFlight():
-            return Indefinite(f"{len(request.acknowledged)} of {config.w} owners acknowledged in time")
+            return Indefinite(f"{unacknowledged(request)} in time")
         case GetInFlight():
-            return Failed(f"{len(request.answers)} of {config.r} owners answered in time")
+            return Failed(f"{lacking(request)} in time")
         case ForwardInFlight():
             reason = "the coordinator did not answer in time"
             return Indefinite(reason) if request.is_put else Failed(reason)

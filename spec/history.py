@@ -9,13 +9,16 @@ A set of versions *knows* a write if it contains it, or a version whose writer h
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import Dot
 from spec.maps import FSet, SetMap
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes, must_meet, read_quorum, write_quorum
 from spec.siblings import Siblings, Version
-from spec.types import ClientId, RequestId
+from spec.types import ClientId, Config, RequestId
 
 NOBODY = RequestId(ClientId(""), 0)
 """The request of a version that came to be without one: none should."""
@@ -28,6 +31,8 @@ class Created(Struct, frozen=True, order=True, cache_hash=True):
     request: RequestId
     seen: FSet[Dot]
     """The writes that its writer had been shown, and what their writers had, and so on."""
+    wishes: PutWishes = AS_CONFIGURED_PUT
+    """When its put was to be called stored."""
 
 
 class History(Struct, frozen=True, order=True, cache_hash=True):
@@ -49,11 +54,54 @@ def known_by(history: History, siblings: Siblings) -> FSet[Dot]:
     return held | FSet.of(past)
 
 
-def record(history: History, request: RequestId, siblings: Siblings) -> History:
+def wished(created: Iterable[Created]) -> dict[Dot, PutWishes]:
+    """The writes whose puts had wishes."""
+    return {c.version.dot: c.wishes for c in created if c.wishes != AS_CONFIGURED_PUT}
+
+
+class Owed(Struct, frozen=True):
+    """What a get has to know that begins now."""
+
+    known: FSet[Dot] = FSet()
+    """The acknowledged writes whose quorums meet its own."""
+    undeniable: FSet[Dot] = FSet()
+    """Further ones: it may miss them, but if so it may not tell that nothing is there."""
+
+
+NOTHING_OWED = Owed()
+
+
+def promised_to(get: GetWishes, acknowledged: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config) -> Owed:
+    """What a get with these wishes is promised; `puts` has the wishes of those puts that had any."""
+    if not acknowledged:
+        return NOTHING_OWED
+    reading = read_quorum(get, config)
+
+    def meeting(dots: FSet[Dot], *, denied: bool) -> FSet[Dot]:
+        wishes = {AS_CONFIGURED_PUT, *puts.values()}
+        met = {put for put in wishes if must_meet(write_quorum(put, config), reading, config, denied=denied)}
+        return FSet(tuple([dot for dot in dots if puts.get(dot, AS_CONFIGURED_PUT) in met]))
+
+    known = meeting(acknowledged, denied=False)
+    return Owed(known, FSet() if reading.notfound_ok else meeting(acknowledged - known, denied=True))
+
+
+def claimed_to(get: GetWishes, acknowledged: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config) -> Owed:
+    """What it is claimed to know in the explored machine: of puts and gets without wishes, all.
+
+    That is false where the store's own quorums need not meet, and controls show it.
+    """
+    promised = promised_to(get, acknowledged, puts, config)
+    if get != AS_CONFIGURED_GET:
+        return promised
+    return Owed(promised.known | FSet(tuple([dot for dot in acknowledged if dot not in puts])), promised.undeniable)
+
+
+def record(history: History, request: RequestId, wishes: PutWishes, siblings: Siblings) -> History:
     """The history after a node stored these versions; those never met before came to be just now."""
     known = {c.version for c in history.created}
     fresh = [v for v in siblings if v not in known]
     if not fresh:
         return history
-    created = FSet.of(Created(v, request, history.shown[request]) for v in fresh)
+    created = FSet.of(Created(v, request, history.shown[request], wishes) for v in fresh)
     return replace(history, created=history.created | created)

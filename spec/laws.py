@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from spec.clock import Actor, Clock, covers, descends, join
 from spec.maps import FSet, SetMap, implies
-from spec.quorum import is_read_quorum, is_write_quorum
+from spec.quorum import is_quorum
 from spec.siblings import Siblings, Version, add, context_of, is_antichain, is_context, merge, supersedes
-from spec.types import Config, NodeId
+from spec.types import NodeId
 
 BY_INDUCTION = {"law_context_of": "siblings", "law_inclusion_exclusion": "a"}
 
@@ -220,47 +220,29 @@ def uses_size_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
     return law_inclusion_exclusion(a, b - a)
 
 
-def law_write_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) -> bool:
-    """More owners than a write quorum are a write quorum."""
-    return implies(a.issubset(b) and is_write_quorum(a, config), is_write_quorum(b, config))
+def law_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], size: int) -> bool:
+    """More owners than a quorum are a quorum."""
+    return implies(a.issubset(b) and is_quorum(a, size), is_quorum(b, size))
 
 
-def uses_write_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
+def uses_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
     """By size."""
     return law_size_monotone(a, b)
 
 
-def law_read_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId], config: Config) -> bool:
-    """More owners than a read quorum are a read quorum."""
-    return implies(a.issubset(b) and is_read_quorum(a, config), is_read_quorum(b, config))
+def law_quorum_inhabited(writers: FSet[NodeId], size: int) -> bool:
+    """A quorum has a member, if it is to have any: what it acknowledged is somewhere."""
+    return implies(size >= 1 and is_quorum(writers, size), any(node in writers for node in writers))
 
 
-def uses_read_quorum_monotone(a: FSet[NodeId], b: FSet[NodeId]) -> bool:
-    """By size."""
-    return law_size_monotone(a, b)
-
-
-def are_owners(owners: FSet[NodeId], config: Config) -> bool:
-    """Whether these can be the owners of a key: N of them, and quorums of the sizes that a `Config` admits."""
-    return len(owners) == config.n and 1 <= config.r <= config.n and 1 <= config.w <= config.n
-
-
-def law_write_quorum_inhabited(writers: FSet[NodeId], owners: FSet[NodeId], config: Config) -> bool:
-    """A write quorum has a member: what it acknowledged is somewhere."""
+def law_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], r: int, w: int) -> bool:
+    """With R + W > N, whoever asks a read quorum asks somebody of every write quorum; so with PR + PW > N."""
     return implies(
-        are_owners(owners, config) and is_write_quorum(writers, config), any(node in writers for node in writers)
-    )
-
-
-def law_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], config: Config) -> bool:
-    """With R + W > N, whoever asks a read quorum asks somebody of every write quorum."""
-    return implies(
-        are_owners(owners, config)
-        and config.r + config.w > config.n
+        r + w > len(owners)
         and readers.issubset(owners)
         and writers.issubset(owners)
-        and is_read_quorum(readers, config)
-        and is_write_quorum(writers, config),
+        and is_quorum(readers, r)
+        and is_quorum(writers, w),
         any(node in writers for node in readers),
     )
 
@@ -271,14 +253,15 @@ def uses_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners:
 
 
 def control_quorums_intersect_without_overlap(
-    readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], config: Config
+    readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], r: int, w: int
 ) -> bool:
     """False: with R + W <= N a read may miss every copy."""
     return implies(
-        are_owners(owners, config)
+        r >= 1
+        and w >= 1
         and readers.issubset(owners)
         and writers.issubset(owners)
-        and is_read_quorum(readers, config)
-        and is_write_quorum(writers, config),
+        and is_quorum(readers, r)
+        and is_quorum(writers, w),
         any(node in writers for node in readers),
     )

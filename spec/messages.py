@@ -13,11 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import Clock, Dot
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.siblings import Siblings
 from spec.types import Key, Milliseconds, NodeId, RequestId, Value
 
 
-class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
     """Write a value over everything that the context covers."""
 
     key: Key
@@ -28,12 +29,14 @@ class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Whether this was asked before, under the same request, and whoever asks does not know what came of it."""
     show: bool = False
     """Whether the client wants to be shown what there is afterwards."""
+    wishes: PutWishes = AS_CONFIGURED_PUT
 
 
-class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
     """Read the siblings of a key."""
 
     key: Key
+    wishes: GetWishes = AS_CONFIGURED_GET
 
 
 Operation: TypeAlias = Put | Get
@@ -68,7 +71,7 @@ class Indefinite(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 class Failed(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """The operation had no effect and never will; for a get: too few owners answered in time."""
+    """The operation had no effect and never will; for a get: too few owners answered, in time or at all."""
 
     reason: str
 

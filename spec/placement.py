@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import chain
 
-from spec.maps import FMap
+from spec.maps import FMap, FSet
 from spec.ring import owners_of, walk_of
 from spec.state import Node
 from spec.types import Key, NodeId
@@ -41,6 +41,19 @@ def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeI
     """Each holder with the owner that it stands for: owners for themselves, the others for those that are left."""
     left = iter([owner for owner in owners if owner not in holders])
     return FMap.of({holder: holder if holder in owners else next(left) for holder in holders})
+
+
+def primaries(holders: FMap[NodeId, NodeId], nodes: FSet[NodeId]) -> FSet[NodeId]:
+    """Those of some holders who stand for themselves: who are owners."""
+    return FSet(tuple([node for node in nodes if holders[node] == node]))
+
+
+def primaries_problem(name: str, wanted: int, holders: FMap[NodeId, NodeId]) -> str:
+    """Why there cannot be so many primaries among those who are asked; empty if there can."""
+    asked = primaries(holders, holders.keys())
+    if len(asked) >= wanted:
+        return ""
+    return f"{name} = {wanted}, but of the owners only {', '.join(asked) or 'none'} can be asked; others stand in"
 
 
 def with_coordinator(holders: FMap[NodeId, NodeId], node: NodeId) -> FMap[NodeId, NodeId]:

@@ -15,15 +15,17 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from spec.clock import Dot, covers, show_clock
 from spec.cluster import Action, Arrive
-from spec.history import NOBODY, known_by
+from spec.history import NOBODY, known_by, wished
 from spec.maps import FSet
 from spec.messages import Answer, Forwarded, Handoff, Repair, Write, shown_by
 from spec.network import Envelope, crosses
 from spec.placement import is_owner
-from spec.quorum import is_read_quorum
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, must_meet, read_quorum, write_quorum
+from spec.reading import conclusion
 from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.siblings import Siblings, Version, is_antichain, merge, supersedes
@@ -204,20 +206,27 @@ def a_request_is_refused(state: State) -> bool:
 
 
 def put_quorum(state: State) -> str | None:
-    """W owners, or nodes that owe it to them, durably hold every acknowledged put, or a version that had seen it."""
+    """W owners, or nodes that owe it to them, durably hold every acknowledged put, or a version that had seen it; PW
+    owners do so themselves: as the put wished, or as the store is configured."""
     if not state.history.acknowledged:
         return None
     knowing: dict[NodeId, FSet[Dot]] = {}
+    themselves: dict[NodeId, FSet[Dot]] = {}
     for name, key, siblings in replicas(state):
         known = known_by(state.history, siblings) & state.history.acknowledged
         for owner in owners_served(state, name, key):
             knowing[owner] = knowing.get(owner, FSet()) | known
-    w = state.servers.entries[0][1].node.config.w
+            if owner == name:
+                themselves[owner] = known
+    config, wishes = state.servers.entries[0][1].node.config, wished(state.history.created)
     for dot in state.history.acknowledged:
-        names = [name for name, known in knowing.items() if dot in known]
-        if len(names) < w:
-            told = ", ".join(names) or "nobody"
-            return f"{dot} was acknowledged, W = {w}, but it is durably known for {told} only"
+        quorum = write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config)
+        for size, said, held in (("W", quorum.w, knowing), ("PW", quorum.pw, themselves)):
+            names = [name for name, known in held.items() if dot in known]
+            if len(names) < said:
+                told = ", ".join(names) or "nobody"
+                by = "for" if size == "W" else "by owners:"
+                return f"{dot} was acknowledged, {size} = {said}, but it is durably known {by} {told} only"
     return None
 
 
@@ -238,7 +247,7 @@ def an_acknowledgement_is_counted(state: State) -> bool:
 
 
 def get_quorum(state: State) -> str | None:
-    """A get returns every put acknowledged before it began, or a version whose writer had seen it."""
+    """A get returns every put acknowledged before it began whose quorum its own meets, or one whose writer saw it."""
     for index, client in enumerate(state.clients):
         if client.missed:
             dots = ", ".join(map(str, client.missed))
@@ -356,10 +365,10 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
     get = before.servers[reader].requests.get(message.request)
     if not isinstance(get, GetInFlight) or source in get.answers:
         return None
-    answers, config = get.answers.set(source, message.siblings), before.servers[reader].node.config
-    if len(answers) < config.n and message.request not in after.servers[reader].requests:
-        return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {config.n}"
-    if not is_read_quorum(answers.keys(), config):
+    answers, n = get.answers.set(source, message.siblings), before.servers[reader].node.config.n
+    if len(answers) < n and message.request not in after.servers[reader].requests:
+        return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {n}"
+    if not get.answered and conclusion(replace(get, answers=answers)) is None:
         return None
     known = fold_answers(answers)
     for owner, siblings in answers.items():
@@ -432,13 +441,15 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def is_promised(claim: Claim, config: Config) -> bool:
-    """Whether a store so configured promises what the claim says.
+def is_promised(claim: Claim, config: Config, *, wishes: bool = False) -> bool:
+    """Whether a store so configured promises what the claim says; with `wishes`, if some requests have their own.
 
     A get sees puts only where quorums have to meet, among owners: not where others may stand in for them.
     """
     if claim.name == "quorum-meaning-get":
-        return config.r + config.w > config.n and not config.sloppy
+        return wishes or must_meet(
+            write_quorum(AS_CONFIGURED_PUT, config), read_quorum(AS_CONFIGURED_GET, config), config
+        )
     return claim.name != "hint-conservation" or config.sloppy
 
 

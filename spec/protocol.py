@@ -13,8 +13,9 @@ Three invariants are what it is about:
 
 * `inv_dot_uniqueness`: a dot names one version, for ever;
 * `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
-* `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the owner's disk; a
-  write that was acknowledged to its client is known to a write quorum of owners.
+* `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the disk of an owner, or
+  of a node that owes it to one; a write that was acknowledged to its client is known to as many owners, and to as many
+  of them by their own disks, as its client asked for.
 
 To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
 (`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`),
@@ -36,10 +37,10 @@ from msgspec.structs import replace
 from spec.clock import NOTHING, Actor, Clock, covers, descends
 from spec.handoff import may_release
 from spec.maps import Counts, FMap, FSet, SetMap, implies
-from spec.quorum import is_read_quorum, is_write_quorum
+from spec.quorum import ReadQuorum, WriteQuorum, is_quorum, is_written
 from spec.rows import Disk
 from spec.siblings import Siblings, Version, add, is_antichain, is_context, merge, supersedes
-from spec.types import Config, NodeId, RequestId, Value
+from spec.types import NodeId, RequestId, Value
 from spec.writing import may_mint, minting_actor, next_dot
 
 
@@ -80,8 +81,18 @@ class Acknowledgement(Struct, frozen=True, order=True, cache_hash=True):
     """A coordinator has been told, or is about to be, that an owner or who stands in for it knows a version durably."""
 
     coordinator: NodeId
+    holder: NodeId
+    """Who says so; a primary, if it is the owner."""
     owner: NodeId
     version: Version
+
+
+class Success(Struct, frozen=True, order=True, cache_hash=True):
+    """A client has been told that its put is stored."""
+
+    version: Version
+    quorum: WriteQuorum
+    """What that was to mean."""
 
 
 class Reading(Struct, frozen=True, order=True, cache_hash=True):
@@ -114,7 +125,6 @@ BLIND = Reply(NOTHING, FSet())
 class State(Struct, frozen=True, order=True, cache_hash=True):
     """Everything about one key."""
 
-    config: Config
     nodes: FSet[NodeId]
     """Everybody."""
     owners: FSet[NodeId]
@@ -157,7 +167,7 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """The causal past of each of them."""
     minted: Counts[Actor]
     """How many dots each actor ever minted."""
-    acked: FSet[Version]
+    acked: FSet[Success]
     """Writes whose clients were told of success."""
 
 
@@ -240,7 +250,7 @@ def put(s: State, n: NodeId, p: Reply, value: Value, owner: NodeId) -> State:
         birth=s.birth.set(n, actor.birth),
         counter=s.counter.set(n, v.dot.counter),
         store=s.store.set(n, add(s.store[n], v)),
-        counted=s.counted | FSet.of([Acknowledgement(n, owner, v)]),
+        counted=s.counted | FSet.of([Acknowledgement(n, n, owner, v)]),
         created=s.created | FSet.of([v]),
         seen=s.seen.set(v, p.saw),
         minted=s.minted.set(actor, v.dot.counter),
@@ -254,7 +264,7 @@ def again_ok(s: State, n: NodeId, v: Version, owner: NodeId) -> bool:
 
 def again(s: State, n: NodeId, v: Version, owner: NodeId) -> State:
     """It mints nothing: the copy that is there counts as before."""
-    return replace(s, counted=s.counted | FSet.of([Acknowledgement(n, owner, v)]))
+    return replace(s, counted=s.counted | FSet.of([Acknowledgement(n, n, owner, v)]))
 
 
 def send_ok(s: State, n: NodeId, v: Version, target: NodeId, owner: NodeId) -> bool:
@@ -277,7 +287,7 @@ def receive(s: State, m: Sent) -> State:
     return replace(
         s,
         store=s.store.set(m.target, merge(s.store[m.target], m.versions)),
-        acks=s.acks | FSet.of([Acknowledgement(m.coordinator, m.owner, m.about)]),
+        acks=s.acks | FSet.of([Acknowledgement(m.coordinator, m.target, m.owner, m.about)]),
     )
 
 
@@ -291,14 +301,18 @@ def count(s: State, a: Acknowledgement) -> State:
     return replace(s, counted=s.counted | FSet.of([a]))
 
 
-def acknowledge_ok(s: State, n: NodeId, v: Version) -> bool:
-    """A coordinator has counted enough owners for a version."""
-    return is_write_quorum(FSet.of(a.owner for a in s.counted if a.coordinator == n and a.version == v), s.config)
+def acknowledge_ok(s: State, n: NodeId, v: Version, quorum: WriteQuorum) -> bool:
+    """A coordinator has counted enough owners for a version, and enough of them as primaries."""
+    return is_written(
+        FSet.of(a.owner for a in s.counted if a.coordinator == n and a.version == v),
+        FSet.of(a.owner for a in s.counted if a.coordinator == n and a.version == v and a.holder == a.owner),
+        quorum,
+    )
 
 
-def acknowledge(s: State, n: NodeId, v: Version) -> State:
+def acknowledge(s: State, n: NodeId, v: Version, quorum: WriteQuorum) -> State:
     """It tells the client."""
-    return replace(s, acked=s.acked | FSet.of([v]))
+    return replace(s, acked=s.acked | FSet.of([Success(v, quorum)]))
 
 
 def finish_ok(s: State, n: NodeId, v: Version) -> bool:
@@ -395,12 +409,19 @@ def collect(s: State, t: Told) -> State:
     )
 
 
-def reply_ok(s: State, r: Reading, context: Clock) -> bool:
-    """A reader has heard enough owners; the context is that of what they told."""
-    return is_read_quorum(s.heard[r], s.config) and is_context(context, s.gathered[r])
+def reply_ok(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
+    """A reader has heard enough nodes, and enough owners; the context is that of what they told.
+
+    Where an answer that nothing is there is none, others may have answered, or fewer: see `spec.reading`.
+    """
+    return (
+        is_context(context, s.gathered[r])
+        and is_quorum(s.heard[r] & s.owners, quorum.pr)
+        and (is_quorum(s.heard[r], quorum.r) or not quorum.notfound_ok)
+    )
 
 
-def reply(s: State, r: Reading, context: Clock) -> State:
+def reply(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> State:
     """It tells the client."""
     saw = FSet.of(x for x in s.created if knows(s, s.gathered[r], x))
     return replace(s, replies=s.replies | FSet.of([Reply(context, saw)]))
@@ -418,8 +439,8 @@ def show(s: State, n: NodeId, context: Clock) -> State:
 
 
 def push_ok(s: State, r: Reading, target: NodeId) -> bool:
-    """A reader that has heard enough may repair any owner."""
-    return target in s.nodes and is_read_quorum(s.heard[r], s.config)
+    """A reader may repair any owner."""
+    return target in s.nodes
 
 
 def push(s: State, r: Reading, target: NodeId) -> State:
@@ -581,9 +602,9 @@ ACTIONS = (
 def is_eventful(s: State) -> bool:
     """Whether enough has happened for the invariants to say something: no proof is about empty states only."""
     return (
-        any(x in s.seen[u] and supersedes(u, x) for u in s.created for x in s.acked)
+        any(x.version in s.seen[u] and supersedes(u, x.version) for u in s.created for x in s.acked)
         and any(v.dot.actor.node != n and v in s.store[n] for n in s.nodes for v in s.created)
-        and any(v not in s.acked for v in s.created)
+        and any(all(a.version != v for a in s.acked) for v in s.created)
     )
 
 
@@ -607,14 +628,28 @@ def inv_only_maximal(s: State) -> bool:
     )
 
 
+def is_durable(s: State, a: Acknowledgement) -> bool:
+    """Whether what is acknowledged is known for the owner, and to it, if it says so itself."""
+    return (
+        a.version in s.created
+        and held_for(s, a.owner, a.version)
+        and implies(a.holder == a.owner, stored(s, a.owner, a.version))
+    )
+
+
 def inv_durable_acknowledgement(s: State) -> bool:
     """Acknowledgements stand for durable copies, success for a write quorum of owners for whom the write is known."""
     return (
-        all(a.version in s.created and held_for(s, a.owner, a.version) for a in s.acks)
-        and all(a.version in s.created and held_for(s, a.owner, a.version) for a in s.counted)
+        all(is_durable(s, a) for a in s.acks)
+        and all(is_durable(s, a) for a in s.counted)
         and all(
-            v in s.created and is_write_quorum(FSet.of(o for o in s.owners if held_for(s, o, v)), s.config)
-            for v in s.acked
+            a.version in s.created
+            and is_written(
+                FSet.of(o for o in s.owners if held_for(s, o, a.version)),
+                FSet.of(o for o in s.owners if stored(s, o, a.version)),
+                a.quorum,
+            )
+            for a in s.acked
         )
     )
 
@@ -860,7 +895,12 @@ def collect_lemma_grow(s: State, t: Told) -> bool:
     )
 
 
-def reply_lemma_told(s: State, r: Reading, context: Clock) -> bool:
+def reply_lemma_context(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
+    """However many have answered, the context is that of what its reader knows."""
+    return is_context(context, s.gathered[r])
+
+
+def reply_lemma_told(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
     """The context of a reply covers exactly what its reader knows."""
     return all(covers(context, x.dot) == knows(s, s.gathered[r], x) for x in s.created)
 

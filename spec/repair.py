@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from spec.events import Effect, Send, StorageWrite, WriteRow
 from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Write, Written
-from spec.placement import is_owner
 from spec.siblings import NO_VERSIONS, Siblings, merge
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
 from spec.types import Key, NodeId
@@ -66,7 +65,7 @@ def repair_stale(
     node: Node, storage: Storage, request: GetInFlight, merged: Siblings
 ) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
     """Send the merged set to whichever owner answered less, and from then on take it to hold that set."""
-    stale = [name for name, known in request.answers.items() if known != merged and is_owner(node, name, request.key)]
+    stale = [name for name, known in request.answers.items() if known != merged and request.holders[name] == name]
     if not stale:
         return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()

@@ -36,9 +36,11 @@ def unchanged(operation: Operation, result: Failed | Refused) -> Result:
     return result
 
 
-def refuse(node: Node, origin: NodeId | None, request: RequestId, operation: Operation, refused: Refused) -> Outcome:
+def refuse(
+    node: Node, origin: NodeId | None, request: RequestId, operation: Operation, result: Failed | Refused
+) -> Outcome:
     """Turn a request down before anything changed."""
-    return Outcome(node, None, effects=(answer(origin, request, unchanged(operation, refused)),))
+    return Outcome(node, None, effects=(answer(origin, request, unchanged(operation, result)),))
 
 
 def found(siblings: Siblings) -> Found:

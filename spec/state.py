@@ -14,6 +14,7 @@ from msgspec import Struct
 from spec.clock import Dot
 from spec.events import Effect, StorageWrite
 from spec.maps import FMap, FSet
+from spec.quorum import ReadQuorum, WriteQuorum
 from spec.ring import Ring
 from spec.rows import Disk, Row
 from spec.siblings import Siblings
@@ -43,6 +44,7 @@ class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The name it was given."""
     show: bool
     """Whether the client wants to be shown what there is afterwards."""
+    quorum: WriteQuorum
     holders: FMap[NodeId, NodeId]
     """Who is to hold it, each with the owner that it stands for."""
     acknowledged: FSet[NodeId]
@@ -57,8 +59,9 @@ class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     request: RequestId
     key: Key
     origin: NodeId | None
-    asked: FSet[NodeId]
-    """Who is to answer; the coordinator itself included."""
+    quorum: ReadQuorum
+    holders: FMap[NodeId, NodeId]
+    """Who is to answer, each with the owner that it stands for; the coordinator itself included."""
     answers: FMap[NodeId, Siblings]
     """What each of them that answered is known, or after a repair hoped, to hold."""
     answered: bool

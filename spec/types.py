@@ -86,6 +86,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answers that a get waits for."""
     w: int = 2
     """Durable acknowledgements that a put waits for."""
+    pr: int = 0
+    """Of the answers, how many have to be of primaries: of owners, not of nodes that stand in for them."""
+    pw: int = 0
+    """Of the acknowledgements, how many have to be of primaries."""
+    notfound_ok: bool = True
+    """Whether an answer that nothing is there counts for R; see `spec.quorum`."""
+    basic_quorum: bool = False
+    """Whether, if not, so many of them say that nothing is there as are more than half of N."""
+    blocking_repair: bool = False
+    """Whether a get is answered only once W owners hold what it answers; else whoever is stale is repaired after it."""
     sloppy: bool = True
     """Whether other nodes stand in for owners that are suspected to be down."""
     partitions: int = 256
@@ -101,6 +111,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         require(self.n >= 1, f"n must be at least 1, not {self.n}")
         require(1 <= self.r <= self.n, f"r must be between 1 and n = {self.n}, not {self.r}")
         require(1 <= self.w <= self.n, f"w must be between 1 and n = {self.n}, not {self.w}")
+        require(0 <= self.pr <= self.n, f"pr must be between 0 and n = {self.n}, not {self.pr}")
+        require(0 <= self.pw <= self.n, f"pw must be between 0 and n = {self.n}, not {self.pw}")
         require(1 <= self.partitions <= 2**16, f"partitions must be between 1 and 65536, not {self.partitions}")
         require(1 <= self.tokens <= 2**16, f"tokens must be between 1 and 65536, not {self.tokens}")
         require(self.put_timeout_ms >= 1, f"put_timeout_ms must be at least 1, not {self.put_timeout_ms}")

@@ -28,6 +28,7 @@ from spec.maps import FMap, FSet
 from spec.messages import Put
 from spec.network import Envelope, Network
 from spec.node import step
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.ring import Member
 from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Siblings
@@ -40,6 +41,8 @@ from spec.types import ClientId, Config, Key, NodeId, RequestId
 class BlindPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client writes without having read."""
 
+    wishes: PutWishes = AS_CONFIGURED_PUT
+
 
 class SeenPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client writes with the context of what it was shown last."""
@@ -51,6 +54,8 @@ class ShownPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 class Look(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client reads."""
+
+    wishes: GetWishes = AS_CONFIGURED_GET
 
 
 Task: TypeAlias = BlindPut | SeenPut | ShownPut | Look
@@ -140,7 +145,9 @@ class Client(Struct, frozen=True, order=True, cache_hash=True):
     seen: FSet[Dot] = FSet()
     """Ghost: the writes that it was shown then, and their past."""
     owed: FSet[Dot] = FSet()
-    """Ghost, during a get: the writes acknowledged before it began."""
+    """Ghost, during a get: the writes acknowledged before it began that it has to know."""
+    undeniable: FSet[Dot] = FSet()
+    """Ghost, during a get: further ones, which it has to know if it is to tell that nothing is there."""
     missed: FSet[Dot] = FSet()
     """Ghost: those of them that the get did not know."""
 

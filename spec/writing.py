@@ -1,10 +1,11 @@
 """Puts: the coordinator of a put gives it its name, and sees to it that enough owners hold it.
 
 The coordinator mints one dot for the request onto the set it holds, stores that durably, and sends the whole set to the
-other owners. Its own copy and every distinct owner's acknowledgement count; at W the client is told, and shown what its
-coordinator then holds if it wished. A request that this row already minted for mints nothing again: it is replicated
-and acknowledged like the first time. A row remembers only its latest requests, so a put that *is asked again* says so:
-where it may have been forgotten nothing is minted, for an overwritten value would come back. (Dynamo paper §4.5, §4.6.)
+other owners. Its own copy and every distinct owner's acknowledgement count; at W, if PW are of owners themselves, the
+client is told, and shown what its coordinator then holds if it wished. A put that wants more owners themselves than are
+asked is turned down. A request that this row already minted for mints nothing again: it is replicated and acknowledged
+like the first time. A row remembers only its latest requests, so a put that *is asked again* says so: where it may have
+been forgotten nothing is minted, for an overwritten value would come back. (Dynamo paper §4.5, §4.6.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite, Write
 from spec.handoff import owing
 from spec.maps import FMap, FSet
 from spec.messages import Put, Refused, Stored, Write, Written
-from spec.quorum import is_write_quorum
+from spec.placement import primaries, primaries_problem
+from spec.quorum import is_written, so_far, write_quorum
 from spec.repair import NOBODY
 from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.rows import Disk, Minted, Row
@@ -94,6 +96,10 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
     request, disk, row = asked.request, storage.disk(), storage.row(put.key)
     assert disk is not None, "a node that has started has a disk"
+    quorum = write_quorum(put.wishes, node.config)
+    lacking = primaries_problem("pw", quorum.pw, holders)
+    if lacking:
+        return refuse(node, asked.origin, request, put, Refused(lacking))
     actor, stands_for = minting_actor(node.name, disk, row.birth), holders[node.name]
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
@@ -109,7 +115,7 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
         kept = minted
     if stands_for != node.name:
         kept = owing(kept, FSet.of([stands_for]))
-    started = PutInFlight(request, put.key, asked.origin, dot, put.show, holders, acknowledged=FSet())
+    started = PutInFlight(request, put.key, asked.origin, dot, put.show, quorum, holders, acknowledged=FSet())
     sends = tuple(
         [
             Send(holder, Write(request, put.key, kept.siblings, None if holder == owner else owner))
@@ -134,7 +140,7 @@ class Counted(Struct, frozen=True):
 
 
 def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> Counted:
-    """One more holder has it durably. At W the client is told (of this row); then it is seen whom it is owed to.
+    """One more holder has it durably. At W and PW the client is told (of this row); then it is seen whom it is owed to.
 
     Who has not acknowledged by then is waited for, unless placement is strict: then there are no hints. Where too many
     are waited for already it is owed to them at once.
@@ -142,7 +148,7 @@ def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> C
     counted = replace(request, acknowledged=request.acknowledged | FSet.of([holder]))
     effects: tuple[Effect, ...] = ()
     if not counted.answered:
-        if not is_write_quorum(counted.acknowledged, node.config):
+        if not is_written(counted.acknowledged, primaries(counted.holders, counted.acknowledged), counted.quorum):
             return Counted(counted, row)
         effects = (answer(request.origin, request.request, stored(request, row)),)
         counted = replace(counted, answered=True)
@@ -160,6 +166,12 @@ def stored(request: PutInFlight, row: Row) -> Stored:
 def missing(request: PutInFlight) -> FSet[NodeId]:
     """The owners for whom nobody has acknowledged a put."""
     return FSet.of(owner for holder, owner in request.holders.items() if holder not in request.acknowledged)
+
+
+def unacknowledged(request: PutInFlight) -> str:
+    """How far the acknowledgements of a put are from being enough."""
+    quorum, counted = request.quorum, request.acknowledged
+    return so_far(counted, quorum.w, primaries(request.holders, counted), quorum.pw, "acknowledged")
 
 
 def written(node: Node, storage: Storage, request: Request | None, source: NodeId, message: Written) -> Outcome:

@@ -24,6 +24,7 @@ from spec import protocol
 from spec.clock import NOTHING
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.protocol import BLIND, Handed, Reading, State
+from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.siblings import context_of
 from spec.types import ClientId, Config, NodeId, RequestId, Value
@@ -94,7 +95,6 @@ def beginning(config: Config) -> State:
     return State(
         **{
             **parts,
-            "config": config,
             "nodes": nodes,
             "owners": FSet(nodes.items[: config.n]),
             "disks": disks,
@@ -122,7 +122,11 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     heard = one(s.heard)
     context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
     counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
-    enough = [(a.coordinator, a.version) for a in s.counted if protocol.acknowledge_ok(s, a.coordinator, a.version)]
+    n = len(s.owners)
+    write = WriteQuorum(rnd.randint(1, n), rnd.randint(0, n))
+    read = ReadQuorum(rnd.randint(1, n), rnd.randint(0, n), rnd.random() < 0.7, rnd.random() < 0.5)
+    puts = [(a.coordinator, a.version, write) for a in s.counted]
+    enough = [put for put in puts if protocol.acknowledge_ok(s, *put)]
     by_action: dict[str, tuple[object, ...]] = {
         "put": (
             sent_to[0],
@@ -136,7 +140,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "lose_sent": (one(s.sent),),
         "count": (one(s.acks),),
         "lose_ack": (one(s.acks),),
-        "acknowledge": rnd.choice(enough) if enough else (node, one(s.created)),
+        "acknowledge": rnd.choice(enough) if enough else (node, one(s.created), write),
         "finish": rnd.choice(counted) if counted else (None,),
         "hint": (node, owner),
         "hand": rnd.choice(fallbacks) if fallbacks else (None,),
@@ -148,7 +152,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "answer": (reading, node),
         "collect": (one(s.told),),
         "lose_told": (one(s.told),),
-        "reply": (heard, context),
+        "reply": (heard, read, context),
         "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
         "forget": (heard,),

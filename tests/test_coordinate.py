@@ -30,6 +30,7 @@ from spec.messages import (
 )
 from spec.network import Envelope
 from spec.node import step
+from spec.quorum import AS_CONFIGURED_GET, WriteQuorum, read_quorum
 from spec.siblings import NO_VERSIONS, Siblings, Version, context_of
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight
 from spec.types import Key, Limits, NodeId, Value
@@ -68,7 +69,7 @@ def test_a_put_is_stored_replicated_and_waits_for_w() -> None:
         SetTimer(PUT, hands.config.put_timeout_ms),
     )
     assert outcome.request == PutInFlight(
-        PUT, KEY, None, version(A).dot, False, FMap.of({n: n for n in (A, B, C)}), FSet.of([A])
+        PUT, KEY, None, version(A).dot, False, WriteQuorum(2, 0), FMap.of({n: n for n in (A, B, C)}), FSet.of([A])
     )
     assert outcome.node.in_flight == 1
 
@@ -578,7 +579,9 @@ def test_a_reply_and_its_timer_go_together() -> None:
     server = hands.servers[A]
     outcome = step(server.node, None, server.disk, Invoke(PUT, put()))
     assert outcome.effects[-1] == CancelTimer(PUT)
-    waiting = GetInFlight(GET, KEY, None, FSet.of([A, B, C]), FMap.of({A: NO_VERSIONS, B: NO_VERSIONS}), answered=True)
+    everybody, nothing = FMap.of({n: n for n in (A, B, C)}), FMap.of({A: NO_VERSIONS, B: NO_VERSIONS})
+    quorum = read_quorum(AS_CONFIGURED_GET, hands.config)
+    waiting = GetInFlight(GET, KEY, None, quorum, everybody, nothing, answered=True)
     busy = step(server.node, None, server.disk, Invoke(GET, get())).node
     late = step(busy, waiting, server.disk, Deliver(C, Answer(GET, NO_VERSIONS)))
     assert late.effects == (CancelTimer(GET),)

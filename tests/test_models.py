@@ -41,6 +41,11 @@ COUNTS = {
     "preset-322": (13_412, 62_275),
     "preset-331": (10_481, 46_999),
     "stand-in-again": (325, 843),
+    "put-all-get-one": (625, 1_936),
+    "put-one-get-all": (586, 1_837),
+    "primaries-refused": (233, 780),
+    "notfound": (475, 1_579),
+    "basic-quorum": (784, 2_500),
 }
 QUICK = tuple(COUNTS)
 REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)

@@ -22,8 +22,8 @@ def test_the_protocol_rests_on_the_decisions_of_a_node() -> None:
         "spec.siblings.supersedes",
         "spec.siblings.is_context",
         "spec.siblings.context_of",
-        "spec.quorum.is_write_quorum",
-        "spec.quorum.is_read_quorum",
+        "spec.quorum.is_quorum",
+        "spec.quorum.is_written",
         "spec.writing.may_mint",
         "spec.writing.next_dot",
         "spec.writing.minting_actor",
@@ -43,7 +43,7 @@ def test_a_function_that_no_node_uses_is_named() -> None:
     invented = types.FunctionType(nowhere.__code__, vars(module), "nowhere")
     invented.__module__, invented.__qualname__ = "spec.nowhere", "nowhere"
     assert unreachable_from(step, {**PROVED, "spec.nowhere.nowhere": invented}) == ["spec.nowhere.nowhere"]
-    assert unreachable_from(quorum.is_read_quorum, {"x": quorum.is_write_quorum}) == ["x"]
+    assert unreachable_from(quorum.is_read, {"x": quorum.is_written}) == ["x"]
 
 
 def test_uses_are_calls_and_what_is_passed_on() -> None:

@@ -16,6 +16,7 @@ from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Repair, Write
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
+from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum
 from spec.ring import Member, owners_of
 from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
@@ -26,6 +27,7 @@ from spec.world import BlindPut, Client, Faults, Look, Scenario, SeenPut, State,
 from tests.small import KEY, request, small_config
 
 A, B, C, D = (NodeId(name) for name in "abcd")
+R_2 = ReadQuorum(2, 0, notfound_ok=True, basic_quorum=False)
 PUT, SEEN, GET = BlindPut(), SeenPut(), Look()
 
 
@@ -142,7 +144,7 @@ WRONG_STATES: list[tuple[str, State, str]] = [
                     requests=FMap.of(
                         {
                             request(): GetInFlight(
-                                request(), KEY, None, FSet.of([B]), FMap.of({B: BAD_PAIR}), answered=False
+                                request(), KEY, None, R_2, FMap.of({B: B}), FMap.of({B: BAD_PAIR}), answered=False
                             )
                         }
                     ),
@@ -221,7 +223,8 @@ WRONG_STATES.append(
 
 BOTH = version("a", 2, Counts.of({actor("a"): 1, actor("c"): 1}))
 
-READING = GetInFlight(request(), KEY, None, FSet.of([A, B, C]), FMap.of({A: sets(OLD)}), answered=False)
+OWNERS = FMap.of({n: n for n in (A, B, C)})
+READING = GetInFlight(request(), KEY, None, R_2, OWNERS, FMap.of({A: sets(OLD)}), answered=False)
 ANSWERED: Action = Arrive(Envelope(B, A, Answer(request(), sets(SIDE))))
 
 
@@ -388,9 +391,9 @@ def test_a_put_is_indefinite_only_if_it_was_a_put_that_happened_and_was_not_ackn
 
 def test_history_knows_what_writers_were_shown() -> None:
     history = History(shown=SetMap.of({request(2): FSet.of([OLD.dot])}))
-    history = record(history, request(1), sets(OLD))
-    history = record(history, request(2), sets(NEW))
-    assert record(history, request(3), sets(OLD, NEW)) is history, "nothing new"
+    history = record(history, request(1), AS_CONFIGURED_PUT, sets(OLD))
+    history = record(history, request(2), AS_CONFIGURED_PUT, sets(NEW))
+    assert record(history, request(3), AS_CONFIGURED_PUT, sets(OLD, NEW)) is history, "nothing new"
     assert known_by(history, NO_VERSIONS) == FSet()
     assert known_by(history, sets(OLD)) == FSet.of([OLD.dot])
     assert known_by(history, sets(NEW)) == FSet.of([OLD.dot, NEW.dot])

@@ -8,10 +8,12 @@ from checker.prove.subset import functions_of
 from spec import protocol
 from spec.maps import FSet
 from spec.protocol import BLIND, Reading, State
+from spec.quorum import ReadQuorum, WriteQuorum
 from spec.siblings import context_of
 from spec.types import ClientId, Config, RequestId, Value
 from tests.arbitrary import beginning, choices, walk
 
+TWO, BOTH = WriteQuorum(2, 1), ReadQuorum(2, 2, notfound_ok=True, basic_quorum=False)
 INVARIANTS = functions_of(protocol, "inv_")
 CONFIGS = [Config(n=3, r=2, w=2), Config(n=3, r=1, w=1), Config(n=2, r=1, w=2)]
 
@@ -61,22 +63,22 @@ def test_a_write_is_acknowledged_read_and_superseded() -> None:
     a, b, c, _ = s.nodes
     s = protocol.put(s, a, BLIND, Value(b"x=1"), a)
     (first,) = s.created
-    assert not protocol.acknowledge_ok(s, a, first)
+    assert not protocol.acknowledge_ok(s, a, first, TWO)
     s = protocol.send(s, a, first, b, b)
     (message,) = s.sent
     s = protocol.receive(s, message)
     (acknowledgement,) = s.acks
     s = protocol.count(s, acknowledgement)
-    assert protocol.acknowledge_ok(s, a, first)
-    s = protocol.acknowledge(s, a, first)
+    assert protocol.acknowledge_ok(s, a, first, TWO)
+    s = protocol.acknowledge(s, a, first, TWO)
     reading = Reading(c, RequestId(ClientId("client"), 1))
     for node in (b, c):
         s = protocol.answer(s, reading, node)
         (answer,) = [t for t in s.told if t.owner == node]
         s = protocol.collect(s, answer)
     context = context_of(s.gathered[reading])
-    assert protocol.reply_ok(s, reading, context)
-    s = protocol.reply(s, reading, context)
+    assert protocol.reply_ok(s, reading, BOTH, context)
+    s = protocol.reply(s, reading, BOTH, context)
     (reply,) = s.replies
     assert reply.saw == FSet.of([first])
     s = protocol.put(s, c, reply, Value(b"x=2"), c)

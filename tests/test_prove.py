@@ -133,7 +133,7 @@ def test_a_fold_meets_elements_in_the_order_of_python() -> None:
 # Breaking the specification makes a proof fail.
 
 RECEIVED = "        store=s.store.set(m.target, merge(s.store[m.target], m.versions)),\n"
-COUNTED = "if a.coordinator == n and a.version == v), s.config)"
+COUNTED = "a.version == v and a.holder == a.owner),"
 
 MUTATIONS = [
     # file, what stands there, what is put in its place, what must be refuted
@@ -143,7 +143,7 @@ MUTATIONS = [
     ("siblings.py", "v for v in siblings if not supersedes(version, v)", "v for v in siblings", "law_add_exact"),
     ("siblings.py", "v for v in siblings if not supersedes(version, v)", "v for v in siblings", "put/inv_only_maximal"),
     ("siblings.py", "max(known[version.dot.actor], version.dot.counter)", "version.dot.counter", "law_context_of"),
-    ("quorum.py", ">= config.w", ">= config.w - 1", "law_quorums_intersect"),
+    ("quorum.py", ">= size", ">= size - 1", "law_quorums_intersect"),
     ("writing.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
     (
         "protocol.py",
@@ -154,7 +154,7 @@ MUTATIONS = [
     ("protocol.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
     ("protocol.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
     ("protocol.py", " and is_context(context, s.gathered[r])", "", "reply/inv_replies"),
-    ("protocol.py", COUNTED, "if a.coordinator == n), s.config)", "acknowledge/inv_durable_acknowledgement"),
+    ("protocol.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
 ]
 
 

@@ -11,6 +11,7 @@ from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Write, Written
 from spec.network import Envelope
 from spec.node import step
+from spec.quorum import ReadQuorum
 from spec.repair import fold_answers, repair_stale, store
 from spec.rows import Minted, Row
 from spec.siblings import NO_VERSIONS, Siblings, Version, merge
@@ -21,6 +22,7 @@ from tests.small import KEY, Hands, put, request
 from tests.strategies import actor_of, worlds
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+R_2 = ReadQuorum(2, 0, notfound_ok=True, basic_quorum=False)
 PUT = request(1)
 ONE: Siblings = FSet.of([Version(Dot(actor_of(1), 1), NOTHING, Value(b"1"))])
 
@@ -89,7 +91,7 @@ def test_repair_levels_all_answers_at_their_merge(ever: tuple[Siblings, ...], da
     merged = fold_answers(answers)
     assert all(merge(merged, siblings) == merged for _, siblings in answers.items())
     node = Hands().servers[A].node
-    about = GetInFlight(PUT, KEY, None, answers.keys(), answers, answered=True)
+    about = GetInFlight(PUT, KEY, None, R_2, FMap.of({n: n for n in (A, B, C)}), answers, answered=True)
     after, writes, sends = repair_stale(node, memory(row), about, merged)
     assert dict(after.answers.items()) == {A: merged, B: merged, C: merged}
     assert sends == tuple(Send(name, Repair(KEY, merged)) for name in (B, C) if answers[name] != merged)

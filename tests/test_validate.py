@@ -394,7 +394,7 @@ def knows_nothing(_siblings: Siblings) -> Clock:
     return NOTHING
 
 
-def quorum_of_one(nodes: FSet[str], _config: Config) -> bool:
+def quorum_of_one(nodes: FSet[str], _primaries: object, _quorum: object) -> bool:
     return len(nodes) >= 1
 
 
@@ -406,8 +406,8 @@ BROKEN = [
     ("exact-discard", [(spec.writing, "add", keep_newest)]),
     ("dot-uniqueness", [(spec.writing, "next_dot", always_first)]),
     ("no-lost-write quorum-meaning-put", [(spec.repair, "store", overwrite)]),
-    ("quorum-meaning-put", [(spec.writing, "is_write_quorum", quorum_of_one)]),
-    ("quorum-meaning-get", [(spec.reading, "is_read_quorum", quorum_of_one)]),
+    ("quorum-meaning-put", [(spec.writing, "is_written", quorum_of_one)]),
+    ("quorum-meaning-get", [(spec.reading, "is_read", quorum_of_one)]),
     ("only-maximal", [(spec.repair, "merge", keep_all)]),
     (
         "context-honesty",
@@ -442,7 +442,7 @@ def test_broken_nodes_break_a_property(
 def test_another_specification_is_told_by_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of the right specification, re-executed by a wrong one: expected against observed."""
     save(tmp_path, run(5, 300).files())
-    monkeypatch.setattr(spec.writing, "is_write_quorum", quorum_of_one)
+    monkeypatch.setattr(spec.writing, "is_written", quorum_of_one)
     problem = problem_of(tmp_path)
     assert problem is not None
     assert problem.rule == "step"

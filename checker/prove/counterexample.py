@@ -33,7 +33,6 @@ from checker.prove.subset import (
 )
 from checker.prove.translate import Translator
 from checker.prove.values import MapValue, Record, Scalar, SetValue, Value
-from spec.laws import are_owners
 from spec.maps import Counts, FMap, FSet, SetMap
 
 Scope: TypeAlias = Mapping[str, int]
@@ -204,8 +203,7 @@ def search(
     step = protocol.step(action, scope)
     t, state = step.t, step.state
     assert isinstance(state, Record)
-    conditions = [t.formula(are_owners, [state.fields["nodes"], state.fields["config"]]), step.guard]
-    conditions += step.before.values()
+    conditions = [step.guard, *step.before.values()]
     conditions += [t.formula(functions[name], [state]) for name in require]
     if claim is not None:
         conditions.append(z.neg((step.after | step.lemmas)[claim]))

@@ -36,7 +36,7 @@ def candidates(obligation: Obligation) -> Iterator[tuple[str, ...]]:
     if "library" in usable:
         yield (*first, "library", *symbols, "inv_created", "inv_only_maximal", "inv_owners")
     groups = [lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
-    groups += [("supersedes",), ("same actor",), ("write quorums",), ("inv_owners", "inv_durable_acknowledgement")]
+    groups += [("supersedes",), ("same actor",), ("quorums",), ("inv_owners", "inv_durable_acknowledgement")]
     groups += [("inv_sent",)]
     for size in range(1, 4):
         for chosen in itertools.combinations(groups, size):

@@ -26,13 +26,12 @@ from dataclasses import dataclass, field
 
 from checker.prove import facade as z
 from checker.prove.facade import Term
-from checker.prove.subset import BOOL, Function, OutsideSubset, RecordType, Type, functions_of, source_of
+from checker.prove.subset import BOOL, INT, Function, OutsideSubset, RecordType, Type, functions_of, source_of
 from checker.prove.translate import Opaque, Translator
 from checker.prove.values import EmptySet, Inserted, Record, Scalar, SetValue, Value
 from spec.clock import Actor
-from spec.quorum import is_read_quorum, is_write_quorum
+from spec.quorum import is_quorum
 from spec.siblings import Version, supersedes
-from spec.types import Config
 
 
 @dataclass
@@ -76,7 +75,7 @@ class Obligation:
 
 # Opaque predicates.
 
-VERSION, CONFIG = RecordType(Version), RecordType(Config)
+VERSION = RecordType(Version)
 
 
 def opaque_supersedes(t: Translator, arguments: Sequence[Value]) -> Value:
@@ -92,29 +91,29 @@ def definition_of_supersedes(t: Translator) -> Term:
     return z.forall([u.term, v.term], z.equal(symbol, t.term(t.unfold(supersedes, [u, v]))), [symbol])
 
 
-def opaque_quorum(kind: str, node: Type) -> Opaque:
-    """Whether a set contains one of a family of sets of nodes: all that monotony says of quorums of a kind."""
+def opaque_quorum(node: Type) -> Opaque:
+    """Whether a set contains one of a family of sets of nodes: all that monotony says of quorums of a size."""
 
     def interpret(t: Translator, arguments: Sequence[Value]) -> Value:
-        nodes, config = arguments
+        nodes, size = arguments
         assert isinstance(nodes, SetValue)
-        family, nodes_sort, config_sort = z.open_sort(f"{kind} quorum"), t.sort(node), t.sort(CONFIG)
+        family, nodes_sort = z.open_sort("quorum"), t.sort(node)
         q, n = z.constant("q!", family), z.constant("n!", nodes_sort)
-        is_one = t.apply(f"is {kind} quorum", [family, config_sort], z.bool_sort(), [q, t.term(config)])
-        inside = t.apply(f"in {kind} quorum", [family, nodes_sort], z.bool_sort(), [q, n])
+        is_one = t.apply("is quorum", [family, t.sort(INT)], z.bool_sort(), [q, t.term(size)])
+        inside = t.apply("in quorum", [family, nodes_sort], z.bool_sort(), [q, n])
         return Scalar(z.exists([q], z.conj([is_one, z.forall([n], z.entails(inside, nodes.has(n)), [inside])])), BOOL)
 
     return interpret
 
 
-def write_quorums_inhabited(t: Translator, node: Type) -> Term:
-    """A write quorum has a member: `law_write_quorum_inhabited`, as a fact of the opaque quorums."""
-    family, node_sort, config_sort = z.open_sort("write quorum"), t.sort(node), t.sort(CONFIG)
-    q, config = z.constant("q!", family), z.constant("config!", config_sort)
-    is_one = t.apply("is write quorum", [family, config_sort], z.bool_sort(), [q, config])
-    member = t.apply("member of write quorum", [family], node_sort, [q])
-    inside = t.apply("in write quorum", [family, node_sort], z.bool_sort(), [q, member])
-    return z.forall([q, config], z.entails(is_one, inside), [is_one])
+def quorums_inhabited(t: Translator, node: Type) -> Term:
+    """A quorum that is to have a member has one: `law_quorum_inhabited`, as a fact of the opaque quorums."""
+    family, node_sort, int_sort = z.open_sort("quorum"), t.sort(node), t.sort(INT)
+    q, size = z.constant("q!", family), z.constant("size!", int_sort)
+    is_one = t.apply("is quorum", [family, int_sort], z.bool_sort(), [q, size])
+    member = t.apply("member of quorum", [family], node_sort, [q])
+    inside = t.apply("in quorum", [family, node_sort], z.bool_sort(), [q, member])
+    return z.forall([q, size], z.entails(z.conj([is_one, z.arithmetic(">=", size, z.number(1))]), inside), [is_one])
 
 
 class PerState:
@@ -286,8 +285,7 @@ class Protocol:
                 {
                     supersedes: opaque_supersedes,
                     self.module.stored: stored,
-                    is_write_quorum: opaque_quorum("write", node),
-                    is_read_quorum: opaque_quorum("read", node),
+                    is_quorum: opaque_quorum(node),
                 }
             ),
             stored,
@@ -345,7 +343,7 @@ class Step:
         if scope is None:
             node = list(source_of(protocol.module.stored).parameters().values())[1]
             self.facts["supersedes"] = [definition_of_supersedes(t)]
-            self.facts["write quorums"] = [write_quorums_inhabited(t, node)]
+            self.facts["quorums"] = [quorums_inhabited(t, node)]
             self.facts["same actor"] = [t.extensionality(RecordType(Actor))]
             for name, meaning in known.stored.definitions(t):
                 self.facts[name] = [meaning]
