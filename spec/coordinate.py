@@ -51,6 +51,7 @@ from spec.repair import NOBODY, fold_answers, repair_stale
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Siblings, Version, add, context_of, is_context
 from spec.state import ForwardInFlight, GetInFlight, Node, Outcome, PutInFlight, Request, Storage, awaits_result
+from spec.trust import known_disk, may_answer, may_have_lost, minting_disk, numbered
 from spec.types import Config, Key, Limits, Milliseconds, NodeId, RequestId
 
 
@@ -215,10 +216,12 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
     )
 
 
-def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole: bool) -> str:
+def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole: bool, lost: bool) -> str:
     """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
     if put.again and may_have_forgotten(row):
         return "it may be among the puts that are no longer remembered"
+    if put.again and lost:
+        return "it may be among the puts that were lost with a disk"
     if put.again and not sole:
         return "another node may have coordinated it"
     if not may_mint(put.context, dot):
@@ -230,8 +233,8 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole:
 
 def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMap[NodeId, NodeId]) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
-    request, disk, row = asked.request, storage.disk(), storage.row(put.key)
-    assert disk is not None, "a node that has started has a disk"
+    request, disk, held = asked.request, minting_disk(node, known_disk(storage)), storage.row(put.key)
+    row = numbered(disk, held)
     actor, stands_for = minting_actor(node.name, disk, row.birth), holders[node.name]
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
@@ -239,7 +242,8 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if dot is None:
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
-        problem = put_problem(put, dot, row, minted, limits, is_sole_coordinator(node, asked, stands_for))
+        sole = is_sole_coordinator(node, asked, stands_for)
+        problem = put_problem(put, dot, row, minted, limits, sole, may_have_lost(node, disk, held, put.key))
         if problem:
             return refuse(node, asked.origin, request, put, Refused(problem))
         if row.birth == 0:
@@ -332,11 +336,14 @@ def written(node: Node, storage: Storage, request: Request | None, source: NodeI
 
 
 def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMap[NodeId, NodeId]) -> Outcome:
-    """Coordinate a get: ask the other holders, and count what this node holds as the first answer."""
-    request = asked.request
-    started = GetInFlight(request, get.key, asked.origin, holders.keys(), answers=FMap(), answered=False)
+    """Coordinate a get: ask the other holders, and count what this node holds as the first answer, if it may answer."""
+    request, answers = asked.request, may_answer(node, known_disk(storage), get.key)
+    asking = holders.keys() if answers else holders.keys() - FSet.of([node.name])
+    started = GetInFlight(request, get.key, asked.origin, asking, answers=FMap(), answered=False)
     sends = tuple([Send(holder, Read(request, get.key)) for holder in holders if holder != node.name])
     timer = SetTimer(request, asked.patience_ms)
+    if not answers:
+        return Outcome(node, started, effects=(*sends, timer))
     own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
     return replace(own, effects=(*sends, timer, *own.effects))
 

@@ -47,7 +47,7 @@ class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The node process came up. The first event of every run of a node."""
 
     incarnation: str
-    """A fresh id, used only if the disk is new."""
+    """A fresh id, used if the disk is new, or may be from the past."""
 
 
 class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -86,7 +86,11 @@ class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     keys: tuple[Key, ...]
 
 
-Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff
+class Beat(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A while has passed in which the node stored something, or waited for others to tell it about itself."""
+
+
+Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff | Beat
 
 
 # Effects.

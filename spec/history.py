@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from spec.clock import Dot
 from spec.maps import FSet, SetMap
 from spec.siblings import Siblings, Version
-from spec.types import ClientId, RequestId
+from spec.types import ClientId, NodeId, RequestId
 
 NOBODY = RequestId(ClientId(""), 0)
 """The request of a version that came to be without one: none should."""
@@ -40,6 +40,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """Puts that their coordinator has called stored."""
     refused: FSet[RequestId] = FSet()
     """Requests whose client was told that they had no effect and never will."""
+    lost: SetMap[NodeId, Dot] = SetMap()
+    """What the disks knew that were lost, of nodes that still lack some of it as far as they know themselves."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from spec.clock import Dot, covers, show_clock
-from spec.cluster import Action, Arrive
+from spec.cluster import Action, Arrive, Restore, Wipe
 from spec.history import NOBODY, known_by
 from spec.maps import FSet
 from spec.messages import Answer, Forwarded, Handoff, Repair, Write, shown_by
@@ -212,6 +212,8 @@ def put_quorum(state: State) -> str | None:
         known = known_by(state.history, siblings) & state.history.acknowledged
         for owner in owners_served(state, name, key):
             knowing[owner] = knowing.get(owner, FSet()) | known
+    for name, dots in state.history.lost.items():
+        knowing[name] = knowing.get(name, FSet()) | dots
     w = state.servers.entries[0][1].node.config.w
     for dot in state.history.acknowledged:
         names = [name for name, known in knowing.items() if dot in known]
@@ -301,13 +303,15 @@ def every_owner_holds(state: State) -> bool:
 # hint-conservation.
 
 
-def hint_conservation(before: State, _action: Action, after: State) -> str | None:
-    """A hint goes only once its owner durably holds, or supersedes, everything that was held for it."""
+def hint_conservation(before: State, action: Action, after: State) -> str | None:
+    """A hint goes only once its owner durably holds, or supersedes, everything that was held for it; or with a disk."""
     for name, server in before.servers.items():
+        if isinstance(action, Wipe | Restore) and action.node == name:
+            continue
         for key, row in server.disk.table.items():
             for owner in row.owed - after.servers[name].disk.row(key).owed:
                 held = known_by(after.history, after.servers[owner].disk.row(key).siblings)
-                lost = known_by(after.history, row.siblings) - held
+                lost = known_by(after.history, row.siblings) - held - after.history.lost[owner]
                 if lost:
                     return f"{name} owed {owner} {', '.join(map(str, lost))}, which {owner} does not hold, and lets go"
     return None
@@ -357,7 +361,7 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
     if not isinstance(get, GetInFlight) or source in get.answers:
         return None
     answers, config = get.answers.set(source, message.siblings), before.servers[reader].node.config
-    if len(answers) < config.n and message.request not in after.servers[reader].requests:
+    if len(answers) < len(get.asked) and message.request not in after.servers[reader].requests:
         return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {config.n}"
     if not is_read_quorum(answers.keys(), config):
         return None
@@ -374,6 +378,32 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
                     f"{owner} answered {show_set(siblings)} to a get that knows {show_set(known)}, and is not repaired"
                 )
     return None
+
+
+# catches-up.
+
+
+def catches_up(before: State, action: Action, after: State) -> str | None:
+    """A node that lost what it knew answers nothing before it knows all of it again that was acknowledged."""
+    acknowledged = after.history.acknowledged
+    for name, dots in before.history.lost.items():
+        if isinstance(action, Arrive) and action.envelope.target == name:
+            told = [e for e in after.network.in_flight if e.source == name and isinstance(e.message, Answer)]
+            if any(e not in before.network.in_flight for e in told):
+                return f"{name} answers, and lacks {', '.join(map(str, dots))}"
+        if name in after.history.lost:
+            continue
+        for _, row in after.servers[name].disk.table.items():
+            dots = dots - known_by(after.history, row.siblings)
+        if dots & acknowledged:
+            return f"{name} takes itself to be whole, and lacks {', '.join(map(str, dots & acknowledged))}"
+    return None
+
+
+def a_node_has_caught_up(before: State, _action: Action, after: State) -> bool:
+    """A node has everything again that was acknowledged and that its lost disk knew."""
+    lost, history = before.history.lost, after.history
+    return any(len(dots & history.acknowledged) > 0 and name not in history.lost for name, dots in lost.items())
 
 
 # Worth seeing, whatever is claimed.
@@ -445,6 +475,7 @@ def is_promised(claim: Claim, config: Config) -> bool:
 EXPLORED_CLAIMS: tuple[Claim, ...] = (
     *CLAIMS,
     Claim("read-repair", step_check=read_repair, step_witness=a_stale_answer_is_repaired),
+    Claim("catches-up", step_check=catches_up, step_witness=a_node_has_caught_up),
 )
 """With those that speak of the network, which the logs of a real run do not show as a state."""
 

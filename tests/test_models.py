@@ -34,6 +34,13 @@ COUNTS = {
     "stand-in-ask-again": (303, 890),
     "show-two": (12_671, 52_981),
     "strict-suspect": (1_835, 7_923),
+    "wipe": (43_293, 243_795),
+    "wipe-puts": (16_623, 82_829),
+    "wipe-again": (18_609, 110_430),
+    "wipe-show": (14_833, 74_070),
+    "wipe-both": (23_081, 89_593),
+    "restore": (18_734, 78_589),
+    "restore-puts": (6_709, 23_371),
     "stand-in-again": (325, 843),
 }
 QUICK = tuple(COUNTS)
