@@ -25,7 +25,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec import cluster
-from spec.cluster import Action, Arrive, Crash, CrashAfterCommit, Cut, Drop, Duplicate, Heal, Restart
+from spec.cluster import (
+    Action,
+    Arrive,
+    Backup,
+    Crash,
+    CrashAfterCommit,
+    Cut,
+    Drop,
+    Duplicate,
+    Heal,
+    Restart,
+    Restore,
+    Wipe,
+)
 from spec.messages import Answer, Read, Repair, Write, Written
 from spec.network import Envelope, Network
 from spec.ring import build_ring, owners_of
@@ -72,7 +85,7 @@ def place_of(action: Action) -> NodeId | None:
     match action:
         case Cut() | Heal() | Drop() | Duplicate():
             return None
-        case Crash() | Restart():
+        case Crash() | Restart() | Wipe() | Backup() | Restore():
             return action.node
         case CrashAfterCommit():
             return cluster.event_of(action.during)[0]

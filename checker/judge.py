@@ -30,8 +30,21 @@ from checker.rerun import Rerun, cut, event_told
 from checker.story import show
 from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
 from spec.clock import NOTHING, Dot, covers
-from spec.cluster import Action, Arrive, Ask, Expire, HandOver, Restart, Suspect, ask, minting, promise, tell
-from spec.events import Deliver, Event, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout, WriteRow, request_of
+from spec.cluster import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect, ask, minting, promise, tell
+from spec.events import (
+    Beat,
+    Deliver,
+    Event,
+    HandOff,
+    Invoke,
+    Reply,
+    Send,
+    Start,
+    Suspicion,
+    Timeout,
+    WriteRow,
+    request_of,
+)
 from spec.history import NOBODY, NOTHING_OWED, Created, History, promised_to, record
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Forward, Get, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
@@ -370,3 +383,5 @@ def action_of(step: Step) -> Action:
             return Suspect(node, event.about, event.suspected)
         case HandOff():
             return HandOver(node, event.target, event.keys[0])
+        case Beat():
+            return Backup(node)

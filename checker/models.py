@@ -60,6 +60,9 @@ ACTION_KINDS = (
     "Crash",
     "CrashAfterCommit",
     "Restart",
+    "Wipe",
+    "Backup",
+    "Restore",
     "Cut",
     "Heal",
 )
@@ -161,6 +164,9 @@ class ClusterMachine:
             "Restart": faults.crashes,
             "Cut": faults.cuts,
             "Heal": faults.cuts,
+            "Wipe": faults.wipes,
+            "Backup": faults.backups,
+            "Restore": faults.restores,
             "Suspect": faults.suspicions,
             "HandOver": self.scenario.config.sloppy,
         }
@@ -189,17 +195,21 @@ class ClusterMachine:
         return Renamings(generators_of(self.scenario))
 
     def reduction(self) -> Interned | None:
-        """By all rules that the scenario allows; none for sloppy placement yet, where actions ask what is under way."""
-        return None if self.scenario.config.sloppy else self.numbered(rules_of(self.scenario))
+        """By all rules that the scenario allows; none yet where actions ask what is under way, or what others saw."""
+        return None if self._asks_around() else self.numbered(rules_of(self.scenario))
+
+    def _asks_around(self) -> bool:
+        """Whether what can happen to a server depends on more than itself."""
+        return self.scenario.config.sloppy or len(self.scenario.losing) > 0
 
     def numbered(self, rules: Rules) -> Interned:
-        """The same machine over numbers, reduced by these rules; sloppy placement is beyond it, and would never end."""
-        assert not self.scenario.config.sloppy, "what is handed over depends on what is under way"
+        """The same machine over numbers, reduced by these rules; what asks around is beyond it, and would never end."""
+        assert not self._asks_around(), "what can happen to a server must depend on nothing else"
         return Interned(self.name, Frames(self.scenario, self._driver, rules), self.properties, self.action_kinds)
 
     def audits(self, max_states: int) -> Iterable[Audited]:
         """What that rests on, put to the test."""
-        if self.scenario.config.sloppy:
+        if self._asks_around():
             return ()
         return audits_of(self, self.scenario, self._driver, self.numbered, max_states)
 
@@ -267,7 +277,7 @@ PUT_CLAIMS = (
     "placement",
     "merge-is-join",
 )
-ELSEWHERE = ("refusal-is-final", "hint-conservation")  # nothing is refused, and nothing owed, in most models
+ELSEWHERE = ("refusal-is-final", "hint-conservation", "catches-up")  # in most models there is no occasion
 ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name not in ELSEWHERE)
 HINT_CLAIMS = (
     "no-lost-write",
@@ -302,6 +312,7 @@ def world(
     patience: int = 0,
     suspicious: tuple[NodeId, ...] | None = None,
     strict: bool = False,
+    losing: tuple[NodeId, ...] = (),
 ) -> Scenario:
     """A scenario of n replicas on a small ring; clients may ask any node unless told whom."""
     config = Config(n=n, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None and not strict, limits=limits)
@@ -315,6 +326,7 @@ def world(
         contacts=contacts or everyone,
         faults=faults,
         suspicious=suspicious or (),
+        losing=losing,
         patience=patience,
     )
 
@@ -326,9 +338,11 @@ def walk(nodes: int, n: int = 3) -> tuple[NodeId, ...]:
 
 
 DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
+WIPE, RESTORE = Faults(wipes=1), Faults(backups=1, restores=1)
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
 FIRST, SECOND, *_, OFF = walk(4)
+PAIR = walk(2, n=2)
 *_, STAND_IN = walk(2, n=1)
 *_, OFF_TWO = walk(4, n=2)
 
@@ -487,6 +501,47 @@ MODELS: dict[str, Model] = {
             faults=Faults(suspicions=2),
         ),
         claims=("dot-uniqueness", "one-dot-per-request", "placement", "hint-conservation"),
+    ),
+    "wipe": Model(
+        about="a put and a get; the first owner comes back with an empty disk, at any moment",
+        scenario=world((P, G), contacts=(FIRST, SECOND), losing=(FIRST,), faults=WIPE),
+        claims=(*ONE_PUT_CLAIMS, "catches-up"),
+    ),
+    "wipe-puts": Model(
+        about="two puts of one client at the first owner, which comes back with an empty disk, at any moment",
+        scenario=world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),
+        claims=(*PUT_CLAIMS, "catches-up"),
+    ),
+    "wipe-again": Model(
+        about="a put of a client that asks again for what it does not know, of a node that may lose its disk",
+        scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=WIPE, patience=2),
+        claims=("no-lost-write", "one-dot-per-request"),
+    ),
+    "wipe-show": Model(
+        about="a client writes over what its put left, at the first owner, which comes back with an empty disk",
+        scenario=world((V, S), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),
+        claims=("exact-discard", "only-maximal", "context-honesty", "catches-up"),
+    ),
+    "restore": Model(
+        about="a put and a get; the first owner comes back with an earlier copy of its disk",
+        scenario=world((P, G), contacts=(FIRST, SECOND), losing=(FIRST,), faults=RESTORE),
+        claims=(*ONE_PUT_CLAIMS, "catches-up"),
+    ),
+    "restore-puts": Model(
+        about="two puts of one client at the first owner, which comes back with an earlier copy of its disk",
+        scenario=world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE),
+        claims=(*PUT_CLAIMS, "catches-up"),
+    ),
+    "wipe-both": Model(
+        about="two replicas, W = 2, R = 1: a put and a get; disks are lost twice, one of them at a time",
+        scenario=world((P, G), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR, faults=Faults(wipes=2)),
+        claims=(*ONE_PUT_CLAIMS, "catches-up"),
+    ),
+    "young-copy": Model(
+        about="two puts; a copy of the disk comes back that is no older than the last mark that others saw of it",
+        scenario=replace(world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE), young_copies=True),
+        claims=("dot-uniqueness",),
+        must_fail="dot-uniqueness",
     ),
     "strict-suspect": Model(
         about="four nodes, strict placement: a put, a get, and a suspicion that must not matter",

@@ -17,8 +17,21 @@ from checker.logs import Invalid, Logs, NoLogs, read_logs
 from checker.replay import browse
 from checker.rerun import rerun
 from checker.tell import tell_message, tell_operation, tell_result, tell_value
-from spec.events import Deliver, Event, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout, WriteRow, request_of
-from spec.messages import Forward, Handoff, Read, Repair, Taken, Write
+from spec.events import (
+    Beat,
+    Deliver,
+    Event,
+    HandOff,
+    Invoke,
+    Reply,
+    Send,
+    Start,
+    Suspicion,
+    Timeout,
+    WriteRow,
+    request_of,
+)
+from spec.messages import Fetched, Forward, Handoff, Read, Repair, Taken, Write
 from spec.properties import show_set
 from spec.trace import Invoked, Returned, Step
 from spec.types import Key, RequestId
@@ -101,6 +114,8 @@ def concerned(logs: Logs, at: At, about: dict[RequestId, Key]) -> set[Key]:
         return {event.message.key}
     if isinstance(event, HandOff):
         return set(event.keys)
+    if isinstance(event, Deliver) and isinstance(event.message, Fetched):
+        return {key for key, _ in event.message.rows}
     request = request_of(event)
     return {about[request]} if request in about else set()
 
@@ -146,3 +161,5 @@ def tell_event(event: Event) -> str:
             return f"takes {event.about} to be {'down' if event.suspected else 'up again'}"
         case HandOff():
             return f"hands {event.target} what it owes it of {len(event.keys)} keys"
+        case Beat():
+            return "has been up for a while"

@@ -12,6 +12,8 @@ then does is decided by the step.
 
 from __future__ import annotations
 
+from heapq import nsmallest
+
 from msgspec import Struct
 
 from checker.logs import Invalid, NodeRecord, Place
@@ -47,6 +49,11 @@ class Replica:
     def row(self, key: Key) -> Row:
         """The row of a key; part of the storage view of `spec.state`."""
         return self._table.get(key, NO_ROW)
+
+    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+        """The next rows, by key; part of the storage view of `spec.state`."""
+        keys = nsmallest(limit, (key for key in self._table if not after or key > after[0]))
+        return tuple([(key, self._table[key]) for key in keys])
 
     def take(self, recorded: Step) -> Outcome:
         """Decide about the event of a step, and keep what was decided. Raises ValueError if it cannot have come."""

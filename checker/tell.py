@@ -10,6 +10,7 @@ from spec.cluster import (
     Action,
     Arrive,
     Ask,
+    Backup,
     Crash,
     CrashAfterCommit,
     Cut,
@@ -19,16 +20,22 @@ from spec.cluster import (
     HandOver,
     Heal,
     Restart,
+    Restore,
     Suspect,
+    Wipe,
     event_of,
 )
 from spec.messages import (
     Answer,
+    Fetch,
+    Fetched,
     Forward,
     Forwarded,
     Found,
     Get,
     Handoff,
+    Known,
+    Mark,
     Message,
     Operation,
     Put,
@@ -43,6 +50,7 @@ from spec.messages import (
 from spec.network import Envelope, rank
 from spec.properties import show_set
 from spec.quorum import ReadQuorum, WriteQuorum
+from spec.rows import Disk
 from spec.state import GetInFlight, PutInFlight
 from spec.world import Client, Server, State, client_id
 
@@ -72,6 +80,12 @@ def tell_action(action: Action) -> str:
             return f"{tell_action(action.during)}, commits, and crashes before it sends more than {much}"
         case Restart():
             return f"{action.node} restarts"
+        case Wipe():
+            return f"{action.node} loses its disk, and starts again on an empty one"
+        case Backup():
+            return f"somebody copies the disk of {action.node}"
+        case Restore():
+            return f"{action.node} starts again on the copy of its disk"
         case Cut():
             return f"the network cuts off {', '.join(action.side)}"
         case Heal():
@@ -89,7 +103,7 @@ def draw_action(action: Action) -> tuple[Sequence[str], str]:
             return (event_of(action.during)[0],), tell_action(action)
         case HandOver():
             return (action.node, action.target), tell_action(action)
-        case Expire() | Suspect() | Crash() | Restart():
+        case Expire() | Suspect() | Crash() | Restart() | Wipe() | Backup() | Restore():
             return (action.node,), tell_action(action)
         case Drop() | Duplicate() | Cut() | Heal():
             return (), tell_action(action)
@@ -149,6 +163,15 @@ def tell_message(message: Message) -> str:
             return f"you are owed {show_set(message.siblings)}"
         case Taken():
             return f"I hold all up to {show_clock(message.context)} of what you owed me"
+        case Mark():
+            return f"my disk is at mark {message.mark}"
+        case Known():
+            return f"I have seen your mark {message.mark}" if message.mark else "I have seen no mark of yours"
+        case Fetch():
+            return "what do you hold of my keys" + (f", after {tell_value(message.after[0])}" if message.after else "")
+        case Fetched():
+            sets = ", ".join(show_set(siblings) for _, siblings in message.rows) or "nothing"
+            return f"of your keys I hold {sets}" + (", and more" if message.upto else "")
         case Forward():
             return f"coordinate {message.request}: {tell_operation(message.operation)}"
         case Forwarded():
@@ -180,7 +203,8 @@ def tell_server(name: str, before: Server, after: Server) -> Iterator[str]:
             owed = f", owed to {', '.join(row.owed)}" if row.owed else ""
             yield f"{name} durably holds {show_set(row.siblings)}{owed}"
     if len(after.disk.table) < len(before.disk.table):
-        yield f"{name} lets the row go"
+        yield f"{name} holds nothing of it any more"
+    yield from tell_disk(name, before, after)
     if before.node.started and not after.node.started:
         yield f"{name} is down; its requests in flight are lost"
     for request_id, request in after.requests.items():
@@ -197,6 +221,19 @@ def needs(quorum: WriteQuorum | ReadQuorum) -> str:
         return f"W = {quorum.w}, PW = {quorum.pw}" if quorum.pw else f"W = {quorum.w}"
     empty = "" if quorum.notfound_ok else ", of whom holds something"
     return (f"R = {quorum.r}, PR = {quorum.pr}" if quorum.pr else f"R = {quorum.r}") + empty
+
+
+def tell_disk(name: str, before: Server, after: Server) -> Iterator[str]:
+    """What changed in what a server knows of itself."""
+    was, now = before.disk.about or Disk(""), after.disk.about or Disk("")
+    if now.incarnation != was.incarnation:
+        yield f"{name} begins incarnation {now.incarnation}"
+    if now.mark != was.mark:
+        yield f"{name} is at mark {now.mark}"
+    if now.lacking != was.lacking:
+        yield (
+            f"{name} lacks what {', '.join(now.lacking)} may hold" if now.lacking else f"{name} lacks nothing any more"
+        )
 
 
 def tell_client(name: str, was: Client, now: Client, before: State, after: State) -> Iterator[str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,7 @@ MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts", "m003_hints")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
+_key_of = itemgetter(0)
 _decode_disk = msgspec.msgpack.Decoder(Disk).decode
 
 
@@ -108,6 +110,19 @@ class Storage:
             return row
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
+
+    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+        """The first so many rows, by key, after this one; from the first on, after none. Raises StorageError."""
+        where = ("WHERE key > ?", after[:1]) if after else ("", ())
+        new = {key: row for key, row in self._new_rows.items() if not after or key > after[0]}
+        # Some of those on disk may go: there are as many more to take their places.
+        select = f"SELECT key, row FROM rows {where[0]} ORDER BY key LIMIT ?"
+        try:
+            held = self._connection.execute(select, (*where[1], limit + len(new)))
+            found = {Key(key): _decode_row(row) for key, row in held} | new
+        except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
+            raise StorageError(f"{self.path}: the rows cannot be read: {one_line(error)}") from error
+        return tuple(sorted((entry for entry in found.items() if entry[1] != NO_ROW), key=_key_of)[:limit])
 
     # What the driver does.
 

@@ -25,11 +25,15 @@ from spec.history import History, known_by, wished
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import (
     Answer,
+    Fetch,
+    Fetched,
     Forward,
     Forwarded,
     Found,
     Get,
     Handoff,
+    Known,
+    Mark,
     Operation,
     Put,
     Read,
@@ -72,7 +76,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     return protocol.State(
         nodes=state.servers.keys(),
         owners=FSet.of(owners_of(node.ring, key, node.config.n)),
-        disks=FMap.of({name: disk for name, disk in disks.items() if disk is not None}),
+        disks=FMap.of({name: replace(disk, mark=0, seen=Counts()) for name, disk in disks.items() if disk is not None}),
         birth=Counts.of({name: row.birth for name, row in rows.items()}),
         counter=Counts.of({name: row.counter for name, row in rows.items()}),
         store=SetMap.of({name: row.siblings for name, row in rows.items()}),
@@ -172,7 +176,7 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
             return Handed(source, target, message.siblings)
         case Taken():
             return protocol.Taken(target, source, message.context)
-        case Read() | Forward() | Forwarded():
+        case Read() | Forward() | Forwarded() | Mark() | Known() | Fetch() | Fetched():
             return None
 
 

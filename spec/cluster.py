@@ -10,6 +10,14 @@ are one action, unless the node crashes between commit and release: then any par
 Messages that can change nothing any more are taken out of the network after each action: see `spec.spent`.
 
 A server that crashes keeps its disk and loses all else; a client that waits for it learns that the connection broke.
+A disk may be lost, or replaced by a copy of it, only while fewer than W of the disks that knew something are lost and
+not made up for; and only by a copy that is older than a mark which all others have seen, unless the scenario has
+younger ones. These are assumptions: what the store promises, it promises as long as no more goes wrong
+(`spec.comeback`). That all others see the mark at once spares the explorer the moments before the copy is of use.
+
+Where no disk can be lost, no node is ever told that its own is from the past, and whoever is up would tell it so.
+There a node that restarts is told at once. In the time that it would have to wait it would do less, and nothing else.
+
 The machine decides nothing about the protocol: `spec.world.advance` hands events to `spec.node.step`, and what that
 says is carried out here.
 """
@@ -25,7 +33,7 @@ from msgspec.structs import replace
 
 from spec import network as net
 from spec.clock import NOTHING, Dot
-from spec.events import Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
+from spec.events import Beat, Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
 from spec.history import NOBODY, NOTHING_OWED, History, Owed, claimed_to, known_by, record, wished
 from spec.maps import FMap, FSet
 from spec.messages import (
@@ -34,6 +42,8 @@ from spec.messages import (
     Get,
     Handoff,
     Indefinite,
+    Known,
+    Mark,
     Operation,
     Put,
     Refused,
@@ -48,6 +58,7 @@ from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
+from spec.trust import known_disk, others
 from spec.types import Key, NodeId, RequestId, Value
 from spec.world import (
     Asked,
@@ -139,6 +150,24 @@ class Restart(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     node: NodeId
 
 
+class Wipe(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node dies and comes back with an empty disk."""
+
+    node: NodeId
+
+
+class Backup(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Somebody copies the disk of a node, which then tells the others how far it is."""
+
+    node: NodeId
+
+
+class Restore(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node dies and comes back with the copy of its disk in place of it."""
+
+    node: NodeId
+
+
 class Cut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The network separates some nodes from the others."""
 
@@ -154,27 +183,66 @@ Awaited: TypeAlias = Ask | Arrive | Expire
 
 NodeAction: TypeAlias = Awaited | Suspect | HandOver
 """What a node takes a step for."""
-Action: TypeAlias = NodeAction | Drop | Duplicate | Crash | CrashAfterCommit | Restart | Cut | Heal
+Action: TypeAlias = (
+    NodeAction | Drop | Duplicate | Crash | CrashAfterCommit | Restart | Wipe | Backup | Restore | Cut | Heal
+)
 
 
 # Beginning.
 
 
 def initial(scenario: Scenario, driver: Driver = DRIVER) -> State:
-    """All nodes have started on new disks; nobody has asked for anything."""
+    """All nodes have long been up, on disks that were new once; nobody has asked for anything."""
     ring = build_ring(scenario.members, scenario.config)
     down = (Server(Node(m.name, scenario.config, ring), FMap(), FSet(), Memory()) for m in scenario.members)
-    servers = FMap.of({server.node.name: boot(server, driver) for server in down})
+    servers = acquainted(FMap.of({server.node.name: server for server in down}), driver)
     clients = tuple(Client(patience=scenario.patience) for _ in scenario.programs)
     network = Network(repeating=scenario.repeating)
     return State(servers, clients, network, scenario.faults, History())
 
 
-def boot(server: Server, driver: Driver) -> Server:
-    """A server whose process has just come up."""
-    started = driver.advance(server, Start(incarnation=f"disk-{server.node.name}"))
-    assert not started.leaving, "a node says nothing before it is asked"
-    return started.server
+def acquainted(servers: FMap[NodeId, Server], driver: Driver) -> FMap[NodeId, Server]:
+    """These servers after they have begun on new disks, told each other so, and were all started again."""
+    mail: list[Envelope] = []
+
+    def take(name: NodeId, event: Event) -> None:
+        nonlocal servers
+        taken = driver.advance(servers[name], event)
+        servers = servers.set(name, taken.server)
+        mail.extend(said for said in taken.leaving if isinstance(said, Envelope))
+
+    for first in (True, False):
+        for name in servers:
+            take(name, Start(run_of(name, 0)) if first else Beat())
+        while mail:
+            envelope = mail.pop(0)
+            take(envelope.target, Deliver(envelope.source, envelope.message))
+    down = {name: Server(Node(name, s.node.config, s.node.ring), FMap(), FSet(), s.disk) for name, s in servers.items()}
+    return FMap.of({name: boot(server, run_of(name, 0), driver) for name, server in down.items()})
+
+
+def run_of(name: NodeId, number: int) -> str:
+    """The id of a run of a node: the same for all, where it does not matter, or by number."""
+    return f"disk-{name}" + (f"+{number}" if number else "")
+
+
+def boot(server: Server, run: str, driver: Driver) -> Server:
+    """A server whose process has just come up, and was told by another node that its disk is not from the past."""
+    started = driver.advance(server, Start(run)).server
+    if started.node.confirmed:
+        return started
+    other = next(iter(others(started.node)))
+    return driver.advance(started, Deliver(other, Known(run, known_disk(started.disk).mark))).server
+
+
+def come_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> State:
+    """A node that was down is up again."""
+    if not scenario.losing:
+        return replace(state, servers=state.servers.set(name, boot(state.servers[name], run_of(name, 0), driver)))
+    left, had = state.faults, scenario.faults
+    deaths = had.crashes + had.wipes + had.restores - left.crashes - left.wipes - left.restores
+    started = driver.advance(state.servers[name], Start(run_of(name, deaths)))
+    return release(replace(state, servers=state.servers.set(name, started.server)), started.leaving)
 
 
 # What can happen.
@@ -196,11 +264,26 @@ def actions(scenario: Scenario, state: State) -> Iterator[Action]:
             yield Restart(name)
         elif faults.crashes:
             yield Crash(name)
+    yield from losses(scenario, state)
     if state.network.cut_off:
         yield Heal()
     elif faults.cuts:
         for side in sides(state.servers.keys()):
             yield Cut(side)
+
+
+def losses(scenario: Scenario, state: State) -> Iterator[Action]:
+    """What may become of disks, and of what others know about them."""
+    faults = state.faults
+    for name in scenario.losing:
+        copy = state.servers[name].backup
+        enough = len(state.history.lost.set(name, known_on(state, name)).keys()) < scenario.config.w
+        if faults.wipes and enough:
+            yield Wipe(name)
+        if faults.backups and all(other.node.started for _, other in state.servers.items()):
+            yield Backup(name)
+        if faults.restores and enough and copy is not None:
+            yield Restore(name)
 
 
 def suspicions(scenario: Scenario, state: State) -> Iterator[Suspect]:
@@ -297,11 +380,16 @@ def crashes_after_commit(scenario: Scenario, state: State, driver: Driver) -> It
 
 def apply(scenario: Scenario, state: State, action: Action, driver: Driver = DRIVER) -> State:
     """The state after an action that is possible in this one."""
-    after = perform(state, action, driver)
-    return after if scenario.keep_spent else settle(state, after, driver)
+    after = perform(scenario, state, action, driver)
+    return after if scenario.keep_spent else settle(state, after, driver, may_lose(scenario, after))
 
 
-def perform(state: State, action: Action, driver: Driver) -> State:
+def may_lose(scenario: Scenario, state: State) -> tuple[NodeId, ...]:
+    """Whose disks may still be lost."""
+    return scenario.losing if state.faults.wipes or state.faults.restores else ()
+
+
+def perform(scenario: Scenario, state: State, action: Action, driver: Driver) -> State:
     """The state after an action, spent messages included."""
     faults, network = state.faults, state.network
     match action:
@@ -312,7 +400,8 @@ def perform(state: State, action: Action, driver: Driver) -> State:
             return take_step(state, action, driver, released=None)
         case CrashAfterCommit():
             stepped = take_step(state, action.during, driver, action.released)
-            return crash(stepped, event_of(action.during)[0])
+            fewer = replace(faults, crashes=faults.crashes - 1)
+            return replace(crash(stepped, event_of(action.during)[0]), faults=fewer)
         case Drop():
             dropped = net.drop(network, action.envelope)
             return replace(state, network=dropped, faults=replace(faults, drops=faults.drops - 1))
@@ -320,10 +409,22 @@ def perform(state: State, action: Action, driver: Driver) -> State:
             doubled = net.duplicate(network, action.envelope)
             return replace(state, network=doubled, faults=replace(faults, duplicates=faults.duplicates - 1))
         case Crash():
-            return crash(state, action.node)
+            return replace(crash(state, action.node), faults=replace(faults, crashes=faults.crashes - 1))
         case Restart():
-            up = boot(state.servers[action.node], driver)
-            return replace(state, servers=state.servers.set(action.node, up))
+            return come_up(scenario, state, action.node, driver)
+        case Wipe():
+            fewer = replace(faults, wipes=faults.wipes - 1)
+            lost = lose_disk(crash(state, action.node), action.node, Memory())
+            return come_up(scenario, replace(lost, faults=fewer), action.node, driver)
+        case Backup():
+            fewer = replace(faults, backups=faults.backups - 1)
+            return replace(back_up(scenario, state, action.node, driver), faults=fewer)
+        case Restore():
+            fewer = replace(faults, restores=faults.restores - 1)
+            copy = state.servers[action.node].backup
+            assert copy is not None, "there is a copy"
+            lost = lose_disk(crash(state, action.node), action.node, copy)
+            return come_up(scenario, replace(lost, faults=fewer), action.node, driver)
         case Cut():
             return replace(state, network=net.cut(network, action.side), faults=replace(faults, cuts=faults.cuts - 1))
         case Heal():
@@ -345,10 +446,17 @@ def take_step(
     history = state.history
     for siblings in outcome.stored:
         history = record(history, *minting(event), siblings)
+    if was_lacking(state.servers[name]) and not was_lacking(outcome.server):
+        history = replace(history, lost=history.lost.set(name, FSet()))
     servers = state.servers.set(name, outcome.server)
     stepped = State(servers, state.clients, network, state.faults, history)
     leaving = outcome.leaving if released is None else tuple(outcome.leaving[i] for i in released)
     return release(stepped, leaving)
+
+
+def was_lacking(server: Server) -> bool:
+    """Whether a node still lacks something that it lost, as far as it knows."""
+    return server.disk.about is not None and len(server.disk.about.lacking) > 0
 
 
 def event_of(action: NodeAction) -> tuple[NodeId, Event]:
@@ -449,10 +557,39 @@ def tell(state: State, request: RequestId, result: Result) -> State:
 
 def crash(state: State, name: NodeId) -> State:
     """A node dies; its disk stays, and whoever waits for it learns that the connection broke."""
-    server, faults = state.servers[name], state.faults
-    dead = Server(Node(name, server.node.config, server.node.ring), FMap(), FSet(), server.disk)
-    state = replace(state, servers=state.servers.set(name, dead), faults=replace(faults, crashes=faults.crashes - 1))
+    server = state.servers[name]
+    dead = Server(Node(name, server.node.config, server.node.ring), FMap(), FSet(), server.disk, server.backup)
+    state = replace(state, servers=state.servers.set(name, dead))
     for index, client in enumerate(state.clients):
         if client.waits_for == name:
             state = tell(state, request_at_hand(index, client), Indefinite("the connection broke"))
     return state
+
+
+def lose_disk(state: State, name: NodeId, left: Memory) -> State:
+    """A node that is down has another disk now: an empty one, or an earlier state of it."""
+    lost = state.history.lost.set(name, known_on(state, name))
+    servers = state.servers.set(name, replace(state.servers[name], disk=left))
+    return replace(state, servers=servers, history=replace(state.history, lost=lost))
+
+
+def known_on(state: State, name: NodeId) -> FSet[Dot]:
+    """What the disk of a node knows, and what it has lost before and not made up for."""
+    knew = state.history.lost[name]
+    for _, row in state.servers[name].disk.table.items():
+        knew = knew | known_by(state.history, row.siblings)
+    return knew
+
+
+def back_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> State:
+    """Copy the disk of a node; then it counts up its mark, and all others see it."""
+    copied = replace(state.servers[name], backup=state.servers[name].disk)
+    if scenario.young_copies:
+        return replace(state, servers=state.servers.set(name, copied))
+    marked = driver.advance(copied, Beat())
+    servers = state.servers.set(name, marked.server)
+    for said in marked.leaving:
+        if isinstance(said, Envelope) and isinstance(said.message, Mark):
+            seen = driver.advance(servers[said.target], Deliver(name, said.message))
+            servers = servers.set(said.target, seen.server)
+    return replace(state, servers=servers)

@@ -19,6 +19,8 @@ from msgspec import Struct
 
 from spec.messages import (
     Answer,
+    Forward,
+    Forwarded,
     Handoff,
     Message,
     Operation,
@@ -58,7 +60,7 @@ class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The node process came up. The first event of every run of a node."""
 
     incarnation: str
-    """A fresh id, used only if the disk is new."""
+    """A fresh id, used if the disk is new, or may be from the past."""
 
 
 class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -97,7 +99,11 @@ class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     keys: tuple[Key, ...]
 
 
-Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff
+class Beat(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A while has passed in which the node stored something, or waited for others to tell it about itself."""
+
+
+Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff | Beat
 
 
 # Effects.
@@ -141,5 +147,5 @@ def request_of(event: Event) -> RequestId | None:
             return message.request
         if isinstance(message, (Read, Write, Repair, Handoff, Taken)):
             return None
-        return message.request
+        return message.request if isinstance(message, (Forward, Forwarded)) else None
     return event.request if isinstance(event, (Invoke, Timeout)) else None

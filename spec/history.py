@@ -18,7 +18,7 @@ from spec.clock import Dot
 from spec.maps import FSet, SetMap
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes, must_meet, read_quorum, write_quorum
 from spec.siblings import Siblings, Version
-from spec.types import ClientId, Config, RequestId
+from spec.types import ClientId, Config, NodeId, RequestId
 
 NOBODY = RequestId(ClientId(""), 0)
 """The request of a version that came to be without one: none should."""
@@ -45,6 +45,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """Puts that their coordinator has called stored."""
     refused: FSet[RequestId] = FSet()
     """Requests whose client was told that they had no effect and never will."""
+    lost: SetMap[NodeId, Dot] = SetMap()
+    """What the disks knew that were lost, of nodes that still lack some of it as far as they know themselves."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

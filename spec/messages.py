@@ -148,6 +148,41 @@ class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Of the set that was handed over."""
 
 
+class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Node to node: this is the mark of my disk; have you seen a later one?"""
+
+    run: str
+    """Of the sender, so that it knows an answer to an earlier run."""
+    mark: int
+
+
+class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The answer: the latest mark that was seen of the asker, before it asked."""
+
+    run: str
+    mark: int
+
+
+class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """A node that lacks what it lost to another: what do you hold of my keys?"""
+
+    incarnation: str
+    """Of the sender's disk, so that it knows an answer to an earlier one."""
+    after: tuple[Key, ...] = ()
+    """What it was given already: all up to this key; nothing, if there is none."""
+
+
+class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """The answer: the next of them, as many as fit."""
+
+    incarnation: str
+    after: tuple[Key, ...]
+    """After which key, as it was asked."""
+    rows: tuple[tuple[Key, Siblings], ...]
+    upto: tuple[Key, ...]
+    """Up to which key this is all; if there is none, to the end."""
+
+
 class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A node that does not own the key to one that does: coordinate this; never forwarded again."""
 
@@ -164,4 +199,6 @@ class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     result: Result
 
 
-Message: TypeAlias = Write | Written | Read | Answer | Repair | Handoff | Taken | Forward | Forwarded
+Message: TypeAlias = (
+    Write | Written | Read | Answer | Repair | Handoff | Taken | Mark | Known | Fetch | Fetched | Forward | Forwarded
+)

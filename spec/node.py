@@ -1,8 +1,8 @@
 """A node: the only place where the protocol decides anything.
 
 `step` is dispatch: it finds the handler of an event and keeps count of the requests in flight. Handlers are named
-functions of `coordinate`, `writing`, `reading`, `repair` and `handoff`. It is deterministic and total over events that
-a started node can be given; what drives it owes it the contract that `spec.events` states.
+functions of `coordinate`, `writing`, `reading`, `repair`, `handoff` and `comeback`. It is deterministic and total over
+events that a started node can be given; what drives it owes it the contract that `spec.events` states.
 """
 
 from __future__ import annotations
@@ -11,14 +11,28 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from spec.comeback import beat, give, learn, see, start, take_back
 from spec.coordinate import accept, asked_again, forwarded, time_out
-from spec.events import Deliver, Event, HandOff, Invoke, Start, Suspicion, Timeout, WriteDisk, request_of
+from spec.events import Beat, Deliver, Event, HandOff, Invoke, Start, Suspicion, Timeout, request_of
 from spec.handoff import hand_off, release, take_over
 from spec.maps import FSet
-from spec.messages import Answer, Forward, Forwarded, Handoff, Read, Repair, Taken, Write, Written
+from spec.messages import (
+    Answer,
+    Fetch,
+    Fetched,
+    Forward,
+    Forwarded,
+    Handoff,
+    Known,
+    Mark,
+    Read,
+    Repair,
+    Taken,
+    Write,
+    Written,
+)
 from spec.reading import answered
 from spec.repair import read, repaired, replicate
-from spec.rows import Disk
 from spec.state import Node, Outcome, Request, Storage, awaits_result
 from spec.writing import written
 
@@ -57,7 +71,10 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
             return suspect(node, event)
         case HandOff():
             return hand_off(node, storage, event)
+        case Beat():
+            return beat(node, storage)
         case Start():
+            assert not node.started, "a run of a node has one start"
             return start(node, storage, event)
         case _:
             assert_never(event)
@@ -81,6 +98,14 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
             return take_over(node, request, storage, source, message)
         case Taken():
             return release(node, request, storage, source, message)
+        case Mark():
+            return see(node, storage, source, message)
+        case Known():
+            return learn(node, storage, message)
+        case Fetch():
+            return give(node, storage, source, message)
+        case Fetched():
+            return take_back(node, storage, source, message)
         case Forward():
             if request is not None:
                 return asked_again(node, request, storage, message.operation, origin=source)
@@ -89,15 +114,6 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
             return forwarded(node, request, message)
         case _:
             assert_never(message)
-
-
-def start(node: Node, storage: Storage, event: Start) -> Outcome:
-    """Come up: a new disk is given its incarnation, one that has one keeps it."""
-    assert not node.started, "a run of a node has one start"
-    ready = replace(node, started=True)
-    if storage.disk() is not None:
-        return Outcome(ready, None)
-    return Outcome(ready, None, (WriteDisk(Disk(event.incarnation)),))
 
 
 def suspect(node: Node, event: Suspicion) -> Outcome:

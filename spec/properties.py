@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import Dot, covers, show_clock
-from spec.cluster import Action, Arrive
+from spec.cluster import Action, Arrive, Restore, Wipe
 from spec.history import NOBODY, known_by, wished
 from spec.maps import FSet
 from spec.messages import Answer, Forwarded, Handoff, Repair, Write, shown_by
@@ -218,6 +218,9 @@ def put_quorum(state: State) -> str | None:
             knowing[owner] = knowing.get(owner, FSet()) | known
             if owner == name:
                 themselves[owner] = known
+    for name, dots in state.history.lost.items():
+        knowing[name] = knowing.get(name, FSet()) | dots
+        themselves[name] = themselves.get(name, FSet()) | dots
     config, wishes = state.servers.entries[0][1].node.config, wished(state.history.created)
     for dot in state.history.acknowledged:
         quorum = write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config)
@@ -310,13 +313,15 @@ def every_owner_holds(state: State) -> bool:
 # hint-conservation.
 
 
-def hint_conservation(before: State, _action: Action, after: State) -> str | None:
-    """A hint goes only once its owner durably holds, or supersedes, everything that was held for it."""
+def hint_conservation(before: State, action: Action, after: State) -> str | None:
+    """A hint goes only once its owner durably holds, or supersedes, everything that was held for it; or with a disk."""
     for name, server in before.servers.items():
+        if isinstance(action, Wipe | Restore) and action.node == name:
+            continue
         for key, row in server.disk.table.items():
             for owner in row.owed - after.servers[name].disk.row(key).owed:
                 held = known_by(after.history, after.servers[owner].disk.row(key).siblings)
-                lost = known_by(after.history, row.siblings) - held
+                lost = known_by(after.history, row.siblings) - held - after.history.lost[owner]
                 if lost:
                     return f"{name} owed {owner} {', '.join(map(str, lost))}, which {owner} does not hold, and lets go"
     return None
@@ -383,6 +388,32 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
                     f"{owner} answered {show_set(siblings)} to a get that knows {show_set(known)}, and is not repaired"
                 )
     return None
+
+
+# catches-up.
+
+
+def catches_up(before: State, action: Action, after: State) -> str | None:
+    """A node that lost what it knew answers nothing before it knows all of it again that was acknowledged."""
+    acknowledged = after.history.acknowledged
+    for name, dots in before.history.lost.items():
+        if isinstance(action, Arrive) and action.envelope.target == name:
+            told = [e for e in after.network.in_flight if e.source == name and isinstance(e.message, Answer)]
+            if any(e not in before.network.in_flight for e in told):
+                return f"{name} answers, and lacks {', '.join(map(str, dots))}"
+        if name in after.history.lost:
+            continue
+        for _, row in after.servers[name].disk.table.items():
+            dots = dots - known_by(after.history, row.siblings)
+        if dots & acknowledged:
+            return f"{name} takes itself to be whole, and lacks {', '.join(map(str, dots & acknowledged))}"
+    return None
+
+
+def a_node_has_caught_up(before: State, _action: Action, after: State) -> bool:
+    """A node has everything again that was acknowledged and that its lost disk knew."""
+    lost, history = before.history.lost, after.history
+    return any(len(dots & history.acknowledged) > 0 and name not in history.lost for name, dots in lost.items())
 
 
 # Worth seeing, whatever is claimed.
@@ -456,6 +487,7 @@ def is_promised(claim: Claim, config: Config, *, wishes: bool = False) -> bool:
 EXPLORED_CLAIMS: tuple[Claim, ...] = (
     *CLAIMS,
     Claim("read-repair", step_check=read_repair, step_witness=a_stale_answer_is_repaired),
+    Claim("catches-up", step_check=catches_up, step_witness=a_node_has_caught_up),
 )
 """With those that speak of the network, which the logs of a real run do not show as a state."""
 

@@ -22,11 +22,12 @@ from spec.repair import fold_answers, repair_stale
 from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.siblings import NO_VERSIONS
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
+from spec.trust import known_disk, may_answer
 from spec.types import NodeId
 
 
 def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMap[NodeId, NodeId]) -> Outcome:
-    """Coordinate a get: ask the other holders, and count what this node holds as the first answer."""
+    """Coordinate a get: ask the other holders, and count what this node holds as the first answer, if it may answer."""
     request = asked.request
     quorum = read_quorum(get.wishes, node.config)
     lacking = primaries_problem("pr", quorum.pr, holders)
@@ -35,6 +36,8 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
     started = GetInFlight(request, get.key, asked.origin, quorum, holders, answers=FMap(), answered=False)
     sends = tuple([Send(holder, Read(request, get.key)) for holder in holders if holder != node.name])
     timer = SetTimer(request, asked.patience_ms)
+    if not may_answer(node, known_disk(storage), get.key):
+        return Outcome(node, started, effects=(*sends, timer))
     own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
     return replace(own, effects=(*sends, timer, *own.effects))
 

@@ -16,6 +16,7 @@ from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Write, Written
 from spec.siblings import NO_VERSIONS, Siblings, merge
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
+from spec.trust import known_disk, may_answer
 from spec.types import Key, NodeId
 
 NOBODY: FSet[NodeId] = FSet()
@@ -42,7 +43,9 @@ def replicate(node: Node, request: Request | None, storage: Storage, source: Nod
 
 
 def read(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Read) -> Outcome:
-    """A coordinator asks: tell it the whole set."""
+    """A coordinator asks: tell it the whole set; but not if some of it may have been lost."""
+    if not may_answer(node, known_disk(storage), message.key):
+        return Outcome(node, request)
     siblings = storage.row(message.key).siblings
     return Outcome(node, request, effects=(Send(source, Answer(message.request, siblings)),))
 

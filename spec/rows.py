@@ -14,7 +14,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from spec.maps import FSet
+from spec.maps import Counts, FSet
 from spec.siblings import NO_VERSIONS, Siblings
 from spec.types import NodeId, RequestId
 
@@ -47,6 +47,16 @@ class Disk(Struct, frozen=True, order=True, cache_hash=True):
     """What a node holds durably about itself."""
 
     incarnation: str
-    """The id that this disk was given when it was new."""
+    """Under what the node mints: a fresh id when the disk was new, and another whenever its numbering may be old."""
     births: Annotated[int, Meta(ge=0)] = 0
     """How many rows have been given an actor."""
+    since: Annotated[int, Meta(ge=0)] = 0
+    """How many of them before this incarnation; their numbering is not continued."""
+    mark: Annotated[int, Meta(ge=0)] = 0
+    """Grows from time to time while the node runs, and is told to the others; see `spec.comeback`."""
+    seen: Counts[NodeId] = Counts()
+    """The highest mark that the node was told of each other; 0 before it was."""
+    lacking: FSet[NodeId] = FSet()
+    """The others who still have to give it all that they hold of its keys; nobody, if it has lost nothing."""
+    forgetful: bool = False
+    """Whether an earlier disk of the node, or a later state of this one, was lost."""

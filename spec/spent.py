@@ -5,11 +5,11 @@ gets that are over, sets that their target knows already. Whether one is, is com
 it: it writes nothing, leaves the request as it was, and causes nothing but messages that are spent themselves. Taking
 such messages out of the network changes no store, no reply and no history; it only spares the explorer their orderings.
 
-That a message stays spent for ever rests on two facts. Rows only ever learn, but for those that a fallback holds and
-hands over: what concerns them never counts as spent. And a request that is over is not opened
-again, unless a `Forward` of it is still on its way, or its client may ask again; then nothing that names the request
-counts as spent. Tests audit this on full small models: what is called spent in a state is spent in every later state in
-which it is still in flight.
+That a message stays spent for ever rests on two facts. Disks only ever learn, but for rows that a fallback holds and
+hands over, and for disks that may be lost: what concerns them never counts as spent. And a request that is over is not
+opened again, unless a `Forward` of it is still on its way, or its client may ask again; then nothing that names the
+request counts as spent. Tests audit this on full small models: what is called spent in a state is spent in every later
+state in which it is still in flight.
 """
 
 from __future__ import annotations
@@ -20,9 +20,23 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from spec.events import Deliver, Event
-from spec.messages import Answer, Forward, Forwarded, Handoff, Message, Repair, Taken, Write, Written
+from spec.messages import (
+    Answer,
+    Fetch,
+    Fetched,
+    Forward,
+    Forwarded,
+    Handoff,
+    Known,
+    Mark,
+    Message,
+    Repair,
+    Taken,
+    Write,
+    Written,
+)
 from spec.network import Envelope, Network
-from spec.types import RequestId
+from spec.types import NodeId, RequestId
 from spec.world import Advance, Client, Server, State, advance, request_at_hand
 
 AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
@@ -58,16 +72,22 @@ def reopened_by(in_flight: Iterable[Envelope], clients: Iterable[Client]) -> lis
 def names_one_of(requests: Collection[RequestId], envelope: Envelope) -> bool:
     """Whether a message is about one of these requests."""
     message = envelope.message
-    return not isinstance(message, Repair | Handoff | Taken) and message.request in requests
+    return not isinstance(message, Repair | Handoff | Taken | Mark | Known | Fetch | Fetched) and (
+        message.request in requests
+    )
 
 
 def may_matter_later(message: Message) -> bool:
-    """Whether it concerns a row that is held for others: it may be let go, and come again."""
-    return isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None)
+    """Whether it concerns a row that is held for others, which may go and come again, or what a node has lost."""
+    fetched = isinstance(message, Fetch | Fetched)
+    return fetched or isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None)
 
 
-def settle(before: State, after: State, driver: Driver) -> State:
-    """The state after an action without the messages that are spent in it; there were none before the action."""
+def settle(before: State, after: State, driver: Driver, losing: tuple[NodeId, ...] = ()) -> State:
+    """The state after an action without the messages that are spent in it; there were none before the action.
+
+    What a node is told whose disk may yet be lost is never spent: it may come to know nothing of it.
+    """
     in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
     changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
     reopening = reopened_by(in_flight, after.clients)
@@ -75,6 +95,8 @@ def settle(before: State, after: State, driver: Driver) -> State:
     for envelope in in_flight:
         target, source = envelope.target, envelope.source
         if target not in changed and source not in changed:
+            continue
+        if target in losing or (source in losing and isinstance(envelope.message, Mark)):
             continue
         if may_matter_later(envelope.message) or (reopening and names_one_of(reopening, envelope)):
             continue

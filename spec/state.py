@@ -32,6 +32,10 @@ class Storage(Protocol):
         """The row of a key; the empty row where there is none."""
         ...
 
+    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+        """The first so many rows, by key, after this one; from the first on, after none."""
+        ...
+
 
 class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A put that this node coordinates."""
@@ -97,6 +101,14 @@ class Node(Struct, frozen=True, cache_hash=True):
     """How many it has answered, and still listens for."""
     suspected: FSet[NodeId] = FSet()
     """The nodes that it takes to be down; never itself."""
+    run: str = ""
+    """The fresh id of this run: an incarnation, should it need one."""
+    confirmed: bool = False
+    """Whether it need not wonder any more if its disk is from the past: it began anew, or another node said so."""
+    anew: bool = False
+    """Whether it began anew in this run: on a new disk, or since its disk was from the past."""
+    fetched: FMap[NodeId, Key] = FMap()
+    """Up to which key others have given it what it lacks, of those who have begun and are not done."""
 
 
 class Outcome(Struct, frozen=True):

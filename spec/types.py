@@ -70,6 +70,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Steps that share one commit."""
     handoff_rows: int = 256
     """Rows that are handed over to an owner at a time."""
+    fetched_rows: int = 256
+    """Rows that are looked through at a time for a node that fetches what it lost."""
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot work (ConfigError)."""

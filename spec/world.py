@@ -70,6 +70,12 @@ class Faults(Struct, frozen=True, order=True, cache_hash=True, kw_only=True):
     cuts: int = 0
     suspicions: int = 0
     """How often a node may come to suspect another; it may always change its mind."""
+    wipes: int = 0
+    """How often a node may come back with an empty disk."""
+    backups: int = 0
+    """How often somebody may copy a disk."""
+    restores: int = 0
+    """How often a node may come back with such a copy in place of its disk."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -86,6 +92,11 @@ class Scenario(Struct, frozen=True, kw_only=True):
     faults: Faults = Faults()
     suspicious: tuple[NodeId, ...] = ()
     """Who may come to suspect others; of a node that coordinates nothing, it would only put off what it hands over."""
+    losing: tuple[NodeId, ...] = ()
+    """Whose disks may be lost. If nobody's, a node that restarts need not ask anybody whether its own is from the past;
+    see `spec.cluster`."""
+    young_copies: bool = False
+    """Whether copies of disks may be younger than the last mark that others saw of them."""
     patience: int = 0
     """How often each client may ask again for a put, the same node, if it does not know what came of it."""
     repeating: bool = False
@@ -111,6 +122,10 @@ class Memory(Struct, frozen=True, cache_hash=True):
         """The row of a key."""
         return self.table.get(key) or NO_ROW
 
+    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+        """The next rows, by key."""
+        return tuple([entry for entry in self.table.items() if not after or entry[0] > after[0]][:limit])
+
 
 class Server(Struct, frozen=True, cache_hash=True):
     """A node and its disk."""
@@ -121,6 +136,8 @@ class Server(Struct, frozen=True, cache_hash=True):
     timers: FSet[RequestId]
     """Requests whose timeout may fire."""
     disk: Memory
+    backup: Memory | None = None
+    """A copy of the disk that somebody made."""
 
 
 class Asked(Struct, frozen=True, order=True, cache_hash=True):
@@ -207,7 +224,7 @@ def advance(server: Server, event: Event) -> Advance:
             case CancelTimer():
                 timers = timers - FSet((effect.request,))
     stored = tuple(written.row.siblings for written in outcome.writes if isinstance(written, WriteRow))
-    after = Server(outcome.node, requests, timers, write(server.disk, outcome.writes))
+    after = Server(outcome.node, requests, timers, write(server.disk, outcome.writes), server.backup)
     return Advance(after, stored, tuple(leaving))
 
 

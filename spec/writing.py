@@ -25,6 +25,7 @@ from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Version, add
 from spec.state import Node, Outcome, PutInFlight, Request, Storage
+from spec.trust import known_disk, may_have_lost, minting_disk, numbered
 from spec.types import Limits, NodeId, RequestId
 
 # Minting.
@@ -76,10 +77,12 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
     )
 
 
-def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole: bool) -> str:
+def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole: bool, lost: bool) -> str:
     """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
     if put.again and may_have_forgotten(row):
         return "it may be among the puts that are no longer remembered"
+    if put.again and lost:
+        return "it may be among the puts that were lost with a disk"
     if put.again and not sole:
         return "another node may have coordinated it"
     if not may_mint(put.context, dot):
@@ -94,8 +97,8 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole:
 
 def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMap[NodeId, NodeId]) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
-    request, disk, row = asked.request, storage.disk(), storage.row(put.key)
-    assert disk is not None, "a node that has started has a disk"
+    request, disk, held = asked.request, minting_disk(node, known_disk(storage)), storage.row(put.key)
+    row = numbered(disk, held)
     quorum = write_quorum(put.wishes, node.config)
     lacking = primaries_problem("pw", quorum.pw, holders)
     if lacking:
@@ -107,7 +110,8 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if dot is None:
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
-        problem = put_problem(put, dot, row, minted, limits, is_sole_coordinator(node, asked, stands_for))
+        sole = is_sole_coordinator(node, asked, stands_for)
+        problem = put_problem(put, dot, row, minted, limits, sole, may_have_lost(node, disk, held, put.key))
         if problem:
             return refuse(node, asked.origin, request, put, Refused(problem))
         if row.birth == 0:

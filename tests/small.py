@@ -8,7 +8,7 @@ from types import MappingProxyType
 from spec.clock import NOTHING, Clock
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.maps import FMap, FSet
-from spec.messages import Get, Message, Put, Result
+from spec.messages import Get, Known, Mark, Message, Put, Result
 from spec.network import Envelope
 from spec.ring import Member, build_ring, owners_of
 from spec.rows import Row
@@ -43,7 +43,7 @@ class Hands:
     def __init__(
         self, names: Iterable[str] = "abc", config: Config | None = None, zones: Mapping[NodeId, str] = NO_ZONES
     ) -> None:
-        """A server for each name, started on a new disk."""
+        """A server for each name, started on a new disk; they have told each other so."""
         self.config = small_config() if config is None else config
         members = tuple(Member(NodeId(name), zones.get(NodeId(name), "")) for name in names)
         ring = build_ring(members, self.config)
@@ -51,8 +51,10 @@ class Hands:
         self.servers = {m.name: Server(Node(m.name, self.config, ring), FMap(), FSet(), Memory()) for m in members}
         self.mail: list[Envelope] = []
         self.told: list[tuple[RequestId, Result]] = []
+        self.runs = 0
         for name in self.servers:
             self.event(name, Start(f"disk-{name}"))
+        self.deliver()
 
     def owners(self, key: Key = KEY) -> tuple[NodeId, ...]:
         return owners_of(self.ring, key, self.config.n)
@@ -89,10 +91,21 @@ class Hands:
             self.event(chosen.target, Deliver(chosen.source, chosen.message))
 
     def restart(self, name: NodeId) -> None:
-        """Crash, and come back with nothing but the disk."""
+        """Crash, and come back with nothing but the disk, of which the others know nothing later."""
+        self.crash(name)
+        self.start(name)
+        self.deliver(lambda e: isinstance(e.message, Mark | Known))
+
+    def crash(self, name: NodeId, disk: Memory | None = None) -> None:
+        """Lose what is in memory, and have another disk, if one is given."""
         before = self.servers[name]
-        self.servers[name] = Server(Node(name, before.node.config, before.node.ring), FMap(), FSet(), before.disk)
-        self.event(name, Start(f"another-disk-{name}"))
+        kept = before.disk if disk is None else disk
+        self.servers[name] = Server(Node(name, before.node.config, before.node.ring), FMap(), FSet(), kept)
+
+    def start(self, name: NodeId) -> None:
+        """Come up; the others have not been heard yet."""
+        self.runs += 1
+        self.event(name, Start(f"run-{self.runs}-{name}"))
 
     def row(self, name: NodeId, key: Key = KEY) -> Row:
         return self.servers[name].disk.row(key)

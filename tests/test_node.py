@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spec.events import Deliver, Event, Invoke, Reply, Send, SetTimer, Start, Timeout, WriteDisk, request_of
-from spec.messages import Answer, Forward, Forwarded, Message, Read, Repair, Write, Written
+from spec.maps import FSet
+from spec.messages import Answer, Forward, Forwarded, Mark, Message, Read, Repair, Write, Written
 from spec.node import step
 from spec.rows import Disk
 from spec.siblings import is_antichain
@@ -19,7 +20,7 @@ from spec.world import Memory, advance
 from tests.small import Hands, get, put, request
 from tests.strategies import FEWER, of_type
 
-A, B = NodeId("a"), NodeId("b")
+A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 
 events = st.one_of(of_type(Invoke), of_type(Deliver), of_type(Timeout))
 
@@ -28,10 +29,11 @@ def test_a_new_disk_is_given_its_incarnation_and_an_old_one_keeps_it() -> None:
     down = Hands().servers[A]
     fresh = step(type(down.node)(A, down.node.config, down.node.ring), None, Memory(), Start("x"))
     assert fresh.node.started
-    assert fresh.writes == (WriteDisk(Disk("x")),)
+    assert fresh.writes == (WriteDisk(Disk("x", lacking=FSet.of([B, C]))),)
     kept = step(type(down.node)(A, down.node.config, down.node.ring), None, Memory(Disk("x", 3)), Start("y"))
     assert kept.node.started
-    assert (kept.writes, kept.effects) == ((), ())
+    assert kept.writes == ()
+    assert kept.effects == (Send(B, Mark("y", 0)), Send(C, Mark("y", 0)))
 
 
 # The contract. A broken one is our bug: an assertion, before anything changed.

@@ -13,7 +13,7 @@ from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.cluster import Action, Arrive, Ask, Heal, apply, initial, transitions
 from spec.history import NOBODY, Created, History, known_by, record
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Repair, Write
+from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read, Repair, Write
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
 from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum
@@ -248,6 +248,11 @@ def test_a_get_that_repairs_nothing_is_told(after: State, said: str) -> None:
     assert said in (check(reading(READING), ANSWERED, after) or "")
 
 
+def losing(state: State, name: NodeId, *dots: Dot) -> State:
+    """A state in which a node lacks these, which its lost disk knew."""
+    return replace(state, history=replace(state.history, lost=SetMap.of({name: FSet.of(dots)})))
+
+
 WRONG_STEPS: list[tuple[str, State, State, str]] = [
     (  # its writer was shown a:1 only, and c:1 went too
         "exact-discard",
@@ -273,7 +278,23 @@ WRONG_STEPS: list[tuple[str, State, State, str]] = [
         holding(recorded(EMPTY, made(OLD), made(SIDE)), a=sets(OLD, SIDE), b=sets(OLD)),
         "a owed b c:1, which b does not hold, and lets go",
     ),
+    (
+        "catches-up",
+        losing(recorded(EMPTY, made(OLD), made(SIDE), acknowledged=(OLD.dot,)), A, OLD.dot, SIDE.dot),
+        recorded(EMPTY, made(OLD), made(SIDE), acknowledged=(OLD.dot,)),
+        "a takes itself to be whole, and lacks a:1",
+    ),
 ]
+
+
+def test_a_node_that_answers_while_it_lacks_something_is_told() -> None:
+    check = claim("catches-up").step_check
+    assert check is not None
+    before = losing(recorded(EMPTY, made(OLD)), A, OLD.dot)
+    asked: Action = Arrive(Envelope(B, A, Read(request(), KEY)))
+    said = Network((Envelope(A, B, Answer(request(), sets())),))
+    assert check(before, asked, before) is None
+    assert check(before, asked, replace(before, network=said)) == "a answers, and lacks a:1"
 
 
 def claim(name: str) -> Claim:
@@ -321,6 +342,7 @@ RUNS = [
     world((PUT,), (GET,)),
     world((PUT,), (PUT,), config=small_config(n=2, limits=Limits(requests_in_flight=1)), names="ab"),
     replace(world((PUT,), config=small_config(n=2, sloppy=True), suspicions=1), suspicious=(A,)),
+    replace(world((PUT,), config=small_config(n=2), names="ab"), losing=(A,), faults=Faults(wipes=1)),
 ]
 
 

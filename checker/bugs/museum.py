@@ -15,6 +15,7 @@ from types import ModuleType
 from msgspec.structs import replace
 
 from checker.bugs import (
+    amnesia,
     clock_pruning,
     last_write_wins,
     lost_sibling,
@@ -38,7 +39,7 @@ def exhibit(room: ModuleType) -> Bug:
     return replace(bug, page=page)
 
 
-ROOMS = (lost_sibling, sibling_explosion, clock_pruning, reused_actor, sloppy_is_strict, last_write_wins)
+ROOMS = (lost_sibling, sibling_explosion, clock_pruning, amnesia, reused_actor, sloppy_is_strict, last_write_wins)
 BUGS: dict[str, Bug] = {bug.name: bug for bug in map(exhibit, ROOMS)}
 
 

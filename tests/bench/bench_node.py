@@ -301,13 +301,17 @@ class Table:
             else:
                 self._rows[write.key] = write.row
 
+    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+        later = sorted(entry for entry in self._rows.items() if not after or entry[0] > after[0])
+        return tuple(later[:limit])
+
 
 class Driver:
     """A node whose steps are timed, and nothing else."""
 
     def __init__(self, config: Config, names: Sequence[NodeId]) -> None:
         self._table, self._requests = Table(), dict[RequestId, Request]()
-        self._node = Node(names[0], config, build_ring(tuple(map(Member, names)), config), started=True)
+        self._node = Node(names[0], config, build_ring(tuple(map(Member, names)), config), started=True, confirmed=True)
         self.spent = 0.0
 
     def take(self, event: Event) -> None:

@@ -1,0 +1,152 @@
+"""Coming back: a node whose disk is new, lost or from the past is safe, and catches up before its answers count.
+
+A disk may vanish, or be replaced by a copy made earlier, while its node is down; nothing on it tells. Three things
+would go wrong. The node would number its writes from where the disk is, so that two writes bear one name; its answers
+would deny what it once acknowledged; and a put that it is asked for again it would write again.
+
+**Marks** tell. A node that runs and stores counts up a *mark* on its disk from time to time, and tells the others, who
+keep the highest that they saw of it. When it comes up it asks them. A disk that is behind what anybody saw is from the
+past. Until somebody has answered the node is not *confirmed*: it stores what it is sent, which can do no harm, but
+answers no read, and if it has to name a write, it does so under a new incarnation. Whoever saw a later mark and was
+down, or cut off, says so as soon as he hears of an earlier one. What no mark tells is what happened after the last
+one that any who answer saw: a copy of the disk that is younger than that is not found out.
+
+A node *begins anew* on a new disk, and when it learns that its own is from the past. It takes a new incarnation, so
+that no name is used twice: what its rows minted before is not continued. It *lacks*, durably, what each other node
+holds of its keys; it asks them for it, in the order of keys, a batch at a time, and merges what comes. Whoever has
+given all is lacked no more. A node answers for a key once it lacks nothing of the key's other owners: one of them
+holds whatever it had acknowledged, if fewer than W of the disks were lost. Meanwhile it takes writes like everybody.
+
+A new disk is not told apart from a lost one: when a cluster is new its nodes fetch from each other, and get nothing.
+(Riak: basho/riak_kv 679 and 1094; the Dynamo paper does not say what a node that lost its disk calls itself.)
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from spec.events import Effect, Send, Start, StorageWrite, WriteDisk
+from spec.maps import FMap, FSet
+from spec.messages import Fetch, Fetched, Known, Mark
+from spec.placement import is_owner
+from spec.repair import store
+from spec.rows import Disk
+from spec.siblings import Siblings
+from spec.state import Node, Outcome, Storage
+from spec.trust import begun_anew, is_behind, known_disk, others
+from spec.types import Key, NodeId
+
+BATCHES_PER_FRAME = 16
+"""A batch of more than one row takes no more than this part of a frame."""
+
+
+# Coming up.
+
+
+def start(node: Node, storage: Storage, event: Start) -> Outcome:
+    """Come up, and ask the others about oneself."""
+    ready, disk = replace(node, started=True, run=event.incarnation), storage.disk()
+    ready = replace(ready, confirmed=not others(node), anew=disk is None)
+    writes: tuple[StorageWrite, ...] = ()
+    if disk is None:
+        disk = begun_anew(ready, Disk(event.incarnation))
+        writes = (WriteDisk(disk),)
+    return Outcome(ready, None, writes, (*marks(ready, disk), *fetches(ready, disk)))
+
+
+def beat(node: Node, storage: Storage) -> Outcome:
+    """Count up the mark, if the disk is not from the past as far as anybody knows; ask again for what is missing."""
+    before = disk = known_disk(storage)
+    if node.confirmed and others(node):
+        disk = replace(disk, mark=disk.mark + 1)
+    writes = () if disk == before else (WriteDisk(disk),)
+    return Outcome(node, None, writes, (*marks(node, disk), *fetches(node, disk)))
+
+
+# Marks.
+
+
+def marks(node: Node, disk: Disk) -> tuple[Effect, ...]:
+    """Tell the others how far the disk is."""
+    return tuple([Send(name, Mark(node.run, disk.mark)) for name in others(node)])
+
+
+def see(node: Node, storage: Storage, source: NodeId, message: Mark) -> Outcome:
+    """Another node tells how far its disk is: remember it, durably, and say what was seen before."""
+    disk = known_disk(storage)
+    seen = disk.seen[source]
+    writes = (WriteDisk(replace(disk, seen=disk.seen.set(source, message.mark))),) if message.mark > seen else ()
+    return Outcome(node, None, writes, (Send(source, Known(message.run, seen)),))
+
+
+def learn(node: Node, storage: Storage, message: Known) -> Outcome:
+    """Another node says how far it has seen this one: begin anew if that is farther than the disk is."""
+    disk = known_disk(storage)
+    if not is_behind(disk, message.mark):
+        confirmed = node.confirmed or message.run == node.run
+        return Outcome(replace(node, confirmed=confirmed), None)
+    begun = replace(node, confirmed=True, anew=True)
+    lost = replace(disk, mark=message.mark, forgetful=True)
+    if node.anew:
+        return Outcome(begun, None, (WriteDisk(lost),))
+    lost = begun_anew(node, lost)
+    begun = replace(begun, fetched=FMap())
+    return Outcome(begun, None, (WriteDisk(lost),), fetches(begun, lost))
+
+
+# Catching up.
+
+
+def fetches(node: Node, disk: Disk) -> tuple[Effect, ...]:
+    """Ask those who have not given all for what comes next."""
+    return tuple([fetch(node, disk, name) for name in disk.lacking])
+
+
+def fetch(node: Node, disk: Disk, name: NodeId) -> Send:
+    """Ask one of them."""
+    return Send(name, Fetch(disk.incarnation, given_by(node, name)))
+
+
+def given_by(node: Node, name: NodeId) -> tuple[Key, ...]:
+    """The key up to which another node has given what it holds; none if nothing yet."""
+    upto = node.fetched.get(name)
+    return () if upto is None else (upto,)
+
+
+def give(node: Node, storage: Storage, source: NodeId, message: Fetch) -> Outcome:
+    """Another node fetches: give it the next of what this one holds of its keys."""
+    limits = node.config.limits
+    found = storage.rows_after(message.after, limits.fetched_rows)
+    room, rows, last = limits.frame_bytes // BATCHES_PER_FRAME, list[tuple[Key, Siblings]](), message.after
+    upto: tuple[Key, ...] = (found[-1][0],) if len(found) == limits.fetched_rows else ()
+    for key, row in found:
+        if is_owner(node, source, key):
+            room -= size_bytes(key, row.siblings)
+            if rows and room < 0:
+                upto = last
+                break
+            rows.append((key, row.siblings))
+        last = (key,)
+    given = Fetched(message.incarnation, message.after, tuple(rows), upto)
+    return Outcome(node, None, effects=(Send(source, given),))
+
+
+def size_bytes(key: Key, siblings: Siblings) -> int:
+    """Roughly what a set takes in a frame."""
+    return sum(len(key) + len(version.value) for version in siblings)
+
+
+def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) -> Outcome:
+    """What was asked for comes: make it durable, and ask for the next, or lack this node no more."""
+    disk = known_disk(storage)
+    expected = source in disk.lacking and message.after == given_by(node, source)
+    if message.incarnation != disk.incarnation or not expected:
+        return Outcome(node, None)
+    writes: tuple[StorageWrite, ...] = ()
+    for key, siblings in message.rows:
+        writes = (*writes, *store(storage, key, siblings))
+    if message.upto:
+        further = replace(node, fetched=node.fetched.set(source, message.upto[0]))
+        return Outcome(further, None, writes, (fetch(further, disk, source),))
+    whole = WriteDisk(replace(disk, lacking=disk.lacking - FSet.of([source])))
+    return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, whole))

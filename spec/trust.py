@@ -1,0 +1,64 @@
+"""What a node may still rely on: whether its disk is what it was, and what follows for names and answers.
+
+How it comes to know is told in `spec.comeback`. Here is what it means: a node that does not know yet, or lacks what it
+lost, names its writes as nobody did before and does not answer for what it may have known.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from spec.maps import FSet
+from spec.ring import owners_of
+from spec.rows import Disk, Row
+from spec.state import Node, Storage
+from spec.types import Key, NodeId
+
+
+def others(node: Node) -> FSet[NodeId]:
+    """All nodes but this one."""
+    return FSet(tuple([member.name for member in node.ring.members if member.name != node.name]))
+
+
+def known_disk(storage: Storage) -> Disk:
+    """The disk of a node that has started."""
+    disk = storage.disk()
+    assert disk is not None, "a node that has started has a disk"
+    return disk
+
+
+def is_behind(disk: Disk, mark: int) -> bool:
+    """Whether a disk of which somebody saw this mark is from the past."""
+    return disk.mark < mark
+
+
+def may_answer(node: Node, disk: Disk, key: Key) -> bool:
+    """Whether what the node holds of a key counts as an answer."""
+    if not node.confirmed or not disk.lacking:
+        return node.confirmed
+    return not any(owner in disk.lacking for owner in owners_of(node.ring, key, node.config.n))
+
+
+def renamed(disk: Disk, run: str) -> Disk:
+    """The disk under the incarnation of this run; what was born before it is not continued."""
+    return disk if disk.incarnation == run else replace(disk, incarnation=run, since=disk.births)
+
+
+def minting_disk(node: Node, disk: Disk) -> Disk:
+    """The disk as the node mints on it: under a new incarnation, while nobody knows whether it is from the past."""
+    return disk if node.confirmed else renamed(disk, node.run)
+
+
+def numbered(disk: Disk, row: Row) -> Row:
+    """The row without a numbering that was begun before the disk's incarnation."""
+    return row if row.birth == 0 or row.birth > disk.since else replace(row, birth=0, counter=0, minted=())
+
+
+def may_have_lost(node: Node, disk: Disk, row: Row, key: Key) -> bool:
+    """Whether the node may have minted for requests that neither its disk nor its row remembers any more."""
+    return disk.forgetful or 0 < row.birth <= disk.since or not may_answer(node, disk, key)
+
+
+def begun_anew(node: Node, disk: Disk) -> Disk:
+    """The disk of a node that begins anew: it mints under a new name, and lacks what all others hold."""
+    return replace(renamed(disk, node.run), lacking=others(node))
