@@ -30,20 +30,7 @@ from checker.rerun import Rerun, cut, event_told
 from checker.story import show
 from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
 from spec.clock import NOTHING, Dot, covers
-from spec.cluster import (
-    Action,
-    Arrive,
-    Ask,
-    Backup,
-    Expire,
-    HandOver,
-    Restart,
-    Suspect,
-    ask,
-    minting,
-    promise,
-    tell,
-)
+from spec.cluster import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect, ask, minting, promise, tell
 from spec.events import (
     Beat,
     Deliver,

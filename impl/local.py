@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,8 @@ SLICE = 200
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+STANDING_SECONDS = 2.0
+"""How long a node that serves may take to hear what it lacks from the others that run."""
 
 
 class Description(Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,8 +182,8 @@ class LocalCluster:
             )
 
     async def _serving(self, name: NodeId) -> None:
-        """Wait until a node serves, and is linked to every node that runs."""
-        process = self._processes[name]
+        """Wait until a node serves, is linked to every node that runs, and, a while, until its answers count."""
+        process, patient = self._processes[name], time.monotonic() + STANDING_SECONDS
         try:
             async with asyncio.timeout(START_SECONDS):
                 while True:
@@ -188,8 +191,8 @@ class LocalCluster:
                         raise UserError(f"node {name} did not start: {self.last_words(name)}")
                     status = await self._status(name)
                     if status is not None:
-                        linked = {peer.name for peer in status.peers if peer.connected}
-                        if linked >= set(self.running) - {name}:
+                        linked, others = {p.name for p in status.peers if p.connected}, set(self.running) - {name}
+                        if linked >= others and (stands(status, others) or time.monotonic() > patient):
                             return
                     await asyncio.sleep(0.01)
         except TimeoutError:
@@ -316,6 +319,11 @@ def free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise UserError(f"there are no {count} free ports among the {SLICE} that this process may choose from")
+
+
+def stands(status: Status, others: set[NodeId]) -> bool:
+    """Whether what a node holds counts, as far as these others can help it."""
+    return not others or (status.confirmed and not others & set(status.lacking))
 
 
 def node_toml(name: NodeId, description: Description) -> str:

@@ -25,6 +25,7 @@ from impl.meters import Meters
 from impl.nodelog import Say
 from impl.runtime import Arrival, Runtime
 from impl.settings import Settings
+from impl.standing import Standing
 from impl.transport import HEARTBEAT_SECONDS, SILENCE_SECONDS, Frames, PeerLink, Queue
 from impl.wire import (
     LENGTH_BYTES,
@@ -78,6 +79,7 @@ class Peers:
         self._handover = Handover(self._hints, settings.config.limits.handoff_rows)
         now = time.monotonic()
         self._detector = Detector(self._links, settings.detector, HEARTBEAT_SECONDS, LOOK_SECONDS, now)
+        self.standing = Standing(runtime, say, now)
         self._told: frozenset[NodeId] = frozenset()
         """Whom the specification was told to suspect."""
 
@@ -153,12 +155,16 @@ class Peers:
             self._detector.refused(name)
 
     async def _watch(self) -> None:
+        self.standing.look()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._detector.look(time.monotonic())
             self._tell()
             if self._hints:
                 self._wake()
+            beats = self.standing.due(time.monotonic())
+            if beats:
+                self._submit([Arrival(beat) for beat in beats])
 
     def _tell(self) -> None:
         """Have the specification told where it takes somebody for up who seems down, or the other way around."""

@@ -157,6 +157,7 @@ class Server:
                 self._give_back(batch, str(error))
             else:
                 self.release(released)
+                self._peers.standing.look()
             if self._held and len(self._arrivals) < self._most_arrivals // 2:
                 held, self._held = self._held, set()
                 for frames in held:
@@ -316,6 +317,8 @@ class Server:
             waiting=len(self._arrivals),
             steps=runtime.seq,
             batches=runtime.batches,
+            confirmed=self._peers.standing.confirmed,
+            lacking=tuple(self._peers.standing.lacking),
             recorded=settings.record,
             faults=settings.faults,
             stopping=self._stopping,

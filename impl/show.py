@@ -183,7 +183,8 @@ def show_status(status: Status) -> None:
     )
     each = f", {status.steps / status.batches:.1f} to a commit" if status.batches else ""
     tell("disk", f"{size(status.data_bytes)}, {plural(status.steps, 'step')}{each}, recording {onoff(status.recorded)}")
-    troubles = [f"{plural(status.counts.turned_away, 'connection')} turned away"] * bool(status.counts.turned_away)
+    troubles = [standing(status)] * bool(standing(status))
+    troubles += [f"{plural(status.counts.turned_away, 'connection')} turned away"] * bool(status.counts.turned_away)
     troubles += [f"the disk was full {plural(status.counts.full_disks, 'time')}"] * bool(status.counts.full_disks)
     if troubles:
         tell("trouble", ", ".join(troubles))
@@ -199,6 +200,15 @@ def show_status(status: Status) -> None:
             numbers = map(number, (peer.queued, peer.lost, peer.owed))
             table.add_row(peer.name, peer.address, up, *numbers, heard, f"{opinion.phi:.1f}", suspected(opinion))
         console.print(table)
+
+
+def standing(status: Status) -> str:
+    """Why what a node holds does not count, or not all of it; nothing, if it does."""
+    if not status.confirmed:
+        return "no other node has said yet that the disk is not from the past: reads are not answered"
+    if status.lacking:
+        return f"the disk was new or from the past: catching up on what {', '.join(status.lacking)} may hold"
+    return ""
 
 
 def suspected(opinion: Opinion) -> str:

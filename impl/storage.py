@@ -83,6 +83,8 @@ class Storage:
         """The keys of rows that go in the open transaction."""
         self._new_hints = HintChanges([], [])
         self._cache = RowCache()
+        self.rows_written = 0
+        """How many rows were written since the file was opened, whatever became of them."""
         self.commit_seconds = 0.0
         """How long a commit has taken lately."""
         hints = connection.execute("SELECT owner, key FROM hints")
@@ -133,6 +135,7 @@ class Storage:
                 self._new_disk = write.disk
             else:
                 self._new_rows[write.key] = write.row
+                self.rows_written += 1
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Keep a fact about the node, with the next commit."""

@@ -45,7 +45,6 @@ BATCHES_PER_FRAME = 16
 
 def start(node: Node, storage: Storage, event: Start) -> Outcome:
     """Come up, and ask the others about oneself."""
-    assert not node.started, "a run of a node has one start"
     ready, disk = replace(node, started=True, run=event.incarnation), storage.disk()
     ready = replace(ready, confirmed=not others(node), anew=disk is None)
     writes: tuple[StorageWrite, ...] = ()

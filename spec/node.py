@@ -74,6 +74,7 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
         case Beat():
             return beat(node, storage)
         case Start():
+            assert not node.started, "a run of a node has one start"
             return start(node, storage, event)
         case _:
             assert_never(event)

@@ -219,8 +219,8 @@ def put_quorum(state: State) -> str | None:
             if owner == name:
                 themselves[owner] = known
     for name, dots in state.history.lost.items():
-        for known_to in (knowing, themselves):
-            known_to[name] = known_to.get(name, FSet()) | dots
+        knowing[name] = knowing.get(name, FSet()) | dots
+        themselves[name] = themselves.get(name, FSet()) | dots
     config, wishes = state.servers.entries[0][1].node.config, wished(state.history.created)
     for dot in state.history.acknowledged:
         quorum = write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config)

@@ -331,9 +331,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a node that lost its disk counts itself when it reads",
-        file="coordinate.py",
-        old="    request, answers = asked.request, may_answer(node, known_disk(storage), get.key)",
-        new="    request, answers = asked.request, True",
+        file="reading.py",
+        old="    if not may_answer(node, known_disk(storage), get.key):",
+        new="    if False:",
         model="wipe",
         claim="quorum-meaning-get",
     ),
@@ -387,7 +387,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a put that is asked again is minted again where a disk was lost",
-        file="coordinate.py",
+        file="writing.py",
         old="put.again and lost",
         new="False",
         model="wipe-again",

@@ -61,6 +61,12 @@ class Running:
                 await self.task
             await asyncio.sleep(0.002)
 
+    def stands(self, others: set[NodeId]) -> bool:
+        """Whether what it holds counts, as far as these others can help it."""
+        lacking = [line.partition("=")[2] for line in self.said if line.startswith(("catching up", "caught up"))]
+        unconfirmed = others and "disk confirmed" not in self.said
+        return not unconfirmed and not (lacking and others & set(lacking[-1].split(", ")))
+
     async def end(self) -> None:
         self.stop.set()
         await self.task
@@ -75,6 +81,8 @@ async def running(*settings: Settings) -> AsyncIterator[list[Running]]:
             await node.ready()
         for node in nodes:
             while not all(f"peer connected peer={p.settings.name}" in node.said for p in nodes if p is not node):
+                await asyncio.sleep(0.002)
+            while not node.stands({p.settings.name for p in nodes if p is not node}):
                 await asyncio.sleep(0.002)
         yield nodes
     finally:

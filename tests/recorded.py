@@ -55,6 +55,9 @@ class Recorded:
             self.logs[member.name] = [NodeLog(FORMAT, member.name, config, MEMBERS, None, ())]
             self.epochs[member.name] = (0, 0)
             self.restart(member.name, Memory())
+        while self.network:
+            source, stamp, sent = self.network.pop(0)
+            self.take(sent.target, Deliver(source, sent.message), stamp)
 
     def restart(self, name: NodeId, disk: Memory | None = None) -> None:
         """A crash, and a start with what was committed."""

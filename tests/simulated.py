@@ -24,7 +24,7 @@ from impl.recorder import export_log
 from impl.runtime import Arrival, Released, Runtime
 from impl.storage import DiskFull, open_storage
 from spec.clock import NOTHING
-from spec.events import CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Timeout
+from spec.events import Beat, CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Timeout
 from spec.maps import Counts
 from spec.messages import Failed, Found, Get, Indefinite, Message, Operation, Put, Refused, Result, Stored
 from spec.ring import Member, build_ring, owners_of
@@ -100,7 +100,7 @@ class SimulatedStore:
         self.timer_list: list[Timer] = []
         self.cut_off: frozenset[str] = frozenset()
         self.calls: list[Call] = []
-        self.now_ms = self.ticks = 0
+        self.now_ms = self.ticks = self.starts = 0
         self.doomed: dict[NodeId, frozenset[int]] = {}
         self.queues: dict[NodeId, list[Arrival]] = {}
         """Of each node that is committing, the events that wait for it."""
@@ -108,6 +108,7 @@ class SimulatedStore:
         for member in self.members:
             self._new_disk(member.name)
             self.restart(member.name)
+        self.settle()
 
     def _new_disk(self, name: NodeId) -> None:
         """An empty data file, copied from one that was made once, for making one takes longer than most runs."""
@@ -220,7 +221,8 @@ class SimulatedStore:
         name = NodeId(node)
         storage = open_storage(self.data(name), name)
         self.up[name] = self.driver(storage, name, self.config, self.members, record=True)
-        self.release(name, self.up[name].start(f"disk-{name}"))
+        self.starts += 1
+        self.release(name, self.up[name].start(f"run-{self.starts}-{name}"))
 
     # Commits.
 
@@ -294,9 +296,17 @@ class SimulatedStore:
                 self.deliver(0)
             elif self.timer_list:
                 self.fire(self.timer_list.index(min(self.timer_list)))
+            elif waiting := [name for name in self.up if self.waits(name)]:
+                for name in waiting:
+                    self.submit(name, Arrival(Beat()))
             else:
                 return
         raise AssertionError("the store does not come to rest")
+
+    def waits(self, name: NodeId) -> bool:
+        """Whether a node waits for others to tell it about itself, or to give it what it lacks."""
+        disk = self.up[name].storage.disk()
+        return not self.up[name].node.confirmed or disk is None or len(disk.lacking) > 0
 
     # What can be seen.
 

@@ -41,7 +41,8 @@ class Net:
         for name in NAMES:
             storage = open_storage(directory / f"{name}.db" if directory else MEMORY, name)
             self.nodes[name] = Runtime(storage, name, CONFIG, MEMBERS, record=True)
-            assert self.nodes[name].start(f"disk of {name}") == []
+            self.release(name, self.nodes[name].start(f"disk of {name}"))
+        self.run(random.Random(1), 1)
 
     def ask(self, node: NodeId, operation: Operation, number: int) -> None:
         self.on_the_way[node].append(Arrival(Invoke(RequestId(ClientId("me"), number), operation)))

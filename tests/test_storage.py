@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,9 @@ def test_the_view_is_committed_state_overlaid_with_uncommitted_writes(
                     disk = write.disk
         assert storage.disk() == disk
         assert {key: storage.row(key) for key in KEYS} == {key: rows.get(key, NO_ROW) for key in KEYS}
+        for after, limit in product(((), *((key,) for key in KEYS)), (1, 2, 9)):
+            later = [entry for entry in sorted(rows.items()) if not after or entry[0] > after[0]]
+            assert storage.rows_after(after, limit) == tuple(later[:limit])
         assert list(storage.rows()) == sorted(committed[1].items())
         hints = {(owner, key) for key, row in committed[1].items() for owner in row.owed}
         assert set(storage._connection.execute("SELECT owner, key FROM hints")) == hints

@@ -24,7 +24,7 @@ from checker.bugs.edits import Edit
 
 BUG = Bug(
     name="amnesia",
-    edits=(Edit("coordinate.py", "Actor(node, disk.incarnation, ", 'Actor(node, "", '),),
+    edits=(Edit("writing.py", "Actor(node, disk.incarnation, ", 'Actor(node, "", '),),
     model="wipe-puts",
     noticed_by=("dot-uniqueness",),
 )
