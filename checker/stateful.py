@@ -15,6 +15,9 @@ its write, and it is enough to remember what each writer had been shown:
 * what was turned down never appears;
 * at any moment at least W disks know every acknowledged put, in the same sense; only owners of a key hold it;
 * once the network is whole and everything was read, all owners hold the same.
+
+Where others stand in for owners that are suspected, two of these are promised only in peace, when everything has been
+handed over: that a get returns every acknowledged put, and that only owners hold a key.
 """
 
 from __future__ import annotations
@@ -119,6 +122,16 @@ class Harness(Protocol):
         """Let go of whatever the harness holds."""
 
 
+class SuspiciousHarness(Harness, Protocol):
+    """One that can also be told whom a node takes to be down."""
+
+    def suspect(self, node: str, about: str, suspected: bool) -> None:
+        """Let a node that is up come to suspect another, rightly or wrongly, or to trust it again."""
+
+    def hand_over(self, node: str, owner: str) -> None:
+        """Let a node that is up hand over what it owes another."""
+
+
 # What the store promises.
 
 
@@ -210,6 +223,8 @@ class StoreMachine(RuleBasedStateMachine):
     n: ClassVar[int] = 3
     r: ClassVar[int] = 2
     w: ClassVar[int] = 2
+    sloppy: ClassVar[bool] = False
+    """Whether others stand in for owners."""
 
     def begin(self) -> Harness:
         """Start a store on new disks."""
@@ -219,7 +234,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Start, with nothing written."""
         super().__init__()
         self.harness = self.begin()
-        self.promises = Promises(self.w, reads_meet_writes=self.r + self.w > self.n)
+        self.promises = Promises(self.w, reads_meet_writes=self.quorums_meet and not self.sloppy)
         self.puts: dict[int, bytes] = {}
         """Tickets of puts without an outcome, and what they write."""
         self.looks: dict[int, Look] = {}
@@ -227,6 +242,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.reads: list[tuple[bytes, Read]] = []
         """Gets that succeeded and that no rule has picked up yet."""
         self.is_cut = False
+
+    @property
+    def quorums_meet(self) -> bool:
+        """Whether R + W > N."""
+        return self.r + self.w > self.n
 
     def teardown(self) -> None:
         """Stop the store."""
@@ -366,9 +386,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.start_get(self.nodes[0], key)
         self.harness.settle()
         before = len(self.reads)
+        self.promises.reads_meet_writes = self.quorums_meet
         self.collect()
+        self.promises.reads_meet_writes = self.quorums_meet and not self.sloppy
         assert len(self.reads) == before + len(self.keys), "a get failed in peace"
         disks = self.harness.disks()
+        self.check_placement(disks)
         for key in self.keys:
             held = {node: sorted(disks[node].get(key, ())) for node in self.harness.owners(key)}
             assert len({tuple(values) for values in held.values()}) == 1, f"{key!r} was read and not repaired: {held}"
@@ -395,6 +418,30 @@ class StoreMachine(RuleBasedStateMachine):
         self.collect()
         disks = self.harness.disks()
         self.promises.check_disks(disks)
+        if not self.sloppy:
+            self.check_placement(disks)
+
+    def check_placement(self, disks: Mapping[str, Mapping[bytes, Collection[bytes]]]) -> None:
+        """Whether only owners hold anything."""
         for node, table in disks.items():
             for key in table:
                 assert node in self.harness.owners(key), f"{node} holds {key!r}, which it does not own"
+
+
+class SloppyMachine(StoreMachine):
+    """The same over a store whose nodes suspect whom they are told to suspect, and hand over when they are told to."""
+
+    harness: SuspiciousHarness
+    sloppy = True
+
+    @rule(node=some_node, about=some_node, suspected=st.booleans())
+    def suspect(self, node: str, about: str, suspected: bool) -> None:
+        """A node changes its mind about another."""
+        if node != about and self.harness.is_up(node):
+            self.harness.suspect(node, about, suspected)
+
+    @rule(node=some_node, owner=some_node)
+    def hand_over(self, node: str, owner: str) -> None:
+        """A node hands over what it owes another."""
+        if node != owner and self.harness.is_up(node):
+            self.harness.hand_over(node, owner)

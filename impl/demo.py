@@ -34,6 +34,7 @@ MORE_PACKAGES = ("importlib", "logging", "multiprocessing", "unittest", "encodin
 FILES = 300
 EXPLORED, STATES = "puts-get-crash", 100_000
 WRITES = 600
+DRAIN_SECONDS = 10.0
 CONFIG = Config(n=3, r=2, w=2, put_timeout_ms=1_500, get_timeout_ms=1_500)
 """Short timeouts, so that the cut costs little time."""
 
@@ -209,7 +210,10 @@ def split_key(cluster: LocalCluster) -> tuple[bytes, tuple[list[str], list[str]]
 
 
 async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: Say) -> None:
-    """Kill a node while everybody writes, bring it back, and look for everything that was acknowledged."""
+    """Kill a node while everybody writes, bring it back, and look for everything that was acknowledged.
+
+    Others take in its place what is written while it is away, and hand that over when it is back.
+    """
     victim, acknowledged, unknown, failed = cluster.nodes[1], dict[bytes, bytes](), 0, 0
     reached = asyncio.Event()
 
@@ -231,10 +235,20 @@ async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: 
     async def kill() -> None:
         await reached.wait()
         await cluster.kill(victim)
-        await asyncio.sleep(0.2)
-        await cluster.restart(victim)
 
     await side_by_side([kill(), *(write(i) for i in range(len(clients)))])
+    say(
+        f"node {victim} was killed with SIGKILL during {WRITES} puts: {len(acknowledged)} acknowledged, {unknown} of "
+        f"unknown outcome, {failed} failed"
+    )
+    hints = await owed_to(cluster, victim)
+    expect(hints > 0, f"nobody owes {victim} anything, though it was away while others wrote")
+    began = time.perf_counter()
+    await cluster.restart(victim)
+    while await owed_to(cluster, victim):
+        expect(time.perf_counter() - began < DRAIN_SECONDS, f"{victim} still lacks something {DRAIN_SECONDS:g} s later")
+        await asyncio.sleep(0.02)
+    took = time.perf_counter() - began
 
     async def read(i: int) -> None:
         for key in list(acknowledged)[i :: len(clients)]:
@@ -243,9 +257,19 @@ async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: 
 
     await side_by_side(read(i) for i in range(len(clients)))
     say(
-        f"node {victim} was killed with SIGKILL during {WRITES} puts and restarted: {len(acknowledged)} acknowledged, "
-        f"{unknown} of unknown outcome, {failed} failed; all {len(acknowledged)} acknowledged are there"
+        f"  restarted, it was handed the {hints} keys that others had taken in its place, {took:.1f} s after its start;"
+        f" all {len(acknowledged)} acknowledged are there"
     )
+
+
+async def owed_to(cluster: LocalCluster, node: NodeId) -> int:
+    """How many hints the other nodes hold for a node."""
+    count = 0
+    for name in cluster.nodes:
+        if name != node:
+            async with await cluster.client(name) as client:
+                count += sum(peer.owed for peer in (await client.status()).peers if peer.name == node)
+    return count
 
 
 def show(versions: Iterable[Version]) -> str:

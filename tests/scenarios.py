@@ -6,13 +6,16 @@ line. Lines that begin with `#` between commands are for the reader.
     cluster A B C [n=3 r=2 w=2 …]     these nodes, with this configuration; the first command, and the only such one
     put A x=1 [with NAME]             a client puts at A, with the context that a get was called NAME for, or blindly
     get A x [as NAME]                 a client gets at A: each value, with its clock as the papers print it
-    held x                            what each node durably holds of x
+    held x                            what each node durably holds of x, and for whom besides itself
+    down C …                          these nodes die, and the others come to suspect them
+    up C …                            they come back with their disks, and are trusted again
     cut A | B C                       what is sent across is lost, until
     heal
 
-After each command everything that can arrive arrives, before time passes; real nodes are given that time by `held`,
-which waits for what it must see. What a scenario must give is rewritten only by `python -m tests.scenarios --rewrite
-FILE …`, from what the specification gives; whoever does so has understood why it differs.
+After each command everything that can arrive arrives, before time passes, and then whatever is owed is handed over to
+whoever is up and not suspected; real nodes are given that time by `held`, which waits for what it must see. What a
+scenario must give is rewritten only by `python -m tests.scenarios --rewrite FILE …`, from what the specification gives;
+whoever does so has understood why it differs.
 """
 
 from __future__ import annotations
@@ -28,15 +31,17 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from impl.client import MayHaveHappened, StoreError, connect
+from impl.client import Client, MayHaveHappened, StoreError, connect
 from impl.storage import open_storage
 from impl.wire import CallFaults
 from spec.clock import NOTHING, show_clock
+from spec.events import HandOff, Suspicion
 from spec.maps import Counts
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Stored
+from spec.rows import Row
 from spec.siblings import Siblings, absorb
 from spec.types import Config, Key, NodeId, Value
-from tests.nodes import running, settings_of
+from tests.nodes import Running, running, settings_of
 from tests.small import Hands, request
 
 RULE = "----"
@@ -67,8 +72,14 @@ class Target(Protocol):
     async def get(self, node: NodeId, key: Key) -> tuple[Siblings, object] | str:
         """What was found, and its context; or how it failed."""
 
-    async def held(self, node: NodeId, key: Key) -> Siblings:
+    async def held(self, node: NodeId, key: Key) -> Row:
         """What a node durably holds."""
+
+    async def down(self, nodes: list[NodeId]) -> None:
+        """Let these nodes die, and the others suspect them."""
+
+    async def up(self, nodes: list[NodeId]) -> None:
+        """Let these nodes come back, and be trusted."""
 
     async def cut(self, sides: list[frozenset[NodeId]]) -> None:
         """Separate these sides; one side is a whole network."""
@@ -146,9 +157,16 @@ class Play:
             case ["held", name]:
                 lines: list[str] = []
                 for replica in self.nodes:
-                    held = told(await self.target.held(replica, Key(name.encode())))
-                    lines += [f"{replica}: {version}" for version in held] or [f"{replica}: nothing"]
+                    row = await self.target.held(replica, Key(name.encode()))
+                    owed = f"  for {', '.join(row.owed)}" if row.owed else ""
+                    lines += [f"{replica}: {version}{owed}" for version in told(row.siblings) or ["nothing"]]
                 return "\n".join(lines)
+            case ["down", *names] if set(names) <= set(self.nodes):
+                await self.target.down([NodeId(name) for name in names])
+                return "ok"
+            case ["up", *names] if set(names) <= set(self.nodes):
+                await self.target.up([NodeId(name) for name in names])
+                return "ok"
             case ["cut", *words]:
                 sides = [frozenset(map(NodeId, side.split())) for side in " ".join(words).split("|")]
                 await self.target.cut(sides)
@@ -193,6 +211,7 @@ class Spec:
         self.hands = Hands(names, config)
         self.side_of: dict[NodeId, int] = {}
         self.asked = 0
+        self.are_down: set[NodeId] = set()
 
     async def put(self, node: NodeId, key: Key, value: Value, context: object) -> str:
         """How it ended."""
@@ -209,9 +228,40 @@ class Spec:
         assert isinstance(result, Indefinite | Failed | Refused)
         return ended(result)
 
-    async def held(self, node: NodeId, key: Key) -> Siblings:
+    async def held(self, node: NodeId, key: Key) -> Row:
         """What a node durably holds."""
-        return self.hands.held(node, key)
+        return self.hands.row(node, key)
+
+    async def down(self, nodes: list[NodeId]) -> None:
+        """Let these nodes die, and the others suspect them."""
+        self.are_down |= set(nodes)
+        self.suspect(nodes, suspected=True)
+
+    async def up(self, nodes: list[NodeId]) -> None:
+        """Let these nodes come back, suspecting who is still down, and be trusted by all that are up."""
+        self.are_down -= set(nodes)
+        for name in nodes:
+            self.hands.restart(name)
+            for other in self.are_down:
+                self.hands.event(name, Suspicion(other, suspected=True))
+        self.suspect(nodes, suspected=False)
+        self.hand_over()
+
+    def suspect(self, nodes: list[NodeId], *, suspected: bool) -> None:
+        """Let all that are up come to suspect, or to trust, these nodes."""
+        for name in self.hands.servers:
+            for about in nodes:
+                if name not in self.are_down and name != about:
+                    self.hands.event(name, Suspicion(about, suspected))
+
+    def hand_over(self) -> None:
+        """Let everybody hand over what they owe, if not in vain."""
+        for name, server in self.hands.servers.items():
+            for key, row in server.disk.table.items():
+                for owner in row.owed - server.node.suspected:
+                    if name not in self.are_down:
+                        self.hands.event(name, HandOff(owner, (key,)))
+        self.deliver()
 
     async def cut(self, sides: list[frozenset[NodeId]]) -> None:
         """Separate these sides."""
@@ -227,11 +277,14 @@ class Spec:
             if about in self.hands.servers[name].requests:
                 self.hands.expire(name, about)
         self.deliver()
+        self.hand_over()
         (result,) = self.hands.results(about)
         return result
 
     def deliver(self) -> None:
-        self.hands.deliver(lambda e: self.side_of.get(e.source) == self.side_of.get(e.target))
+        self.hands.deliver(
+            lambda e: e.target not in self.are_down and self.side_of.get(e.source) == self.side_of.get(e.target)
+        )
         self.hands.mail.clear()
 
 
@@ -255,11 +308,39 @@ class Nodes:
     async def begin(self, names: list[str], config: Config) -> None:
         """Start these nodes."""
         self.settings = settings_of(self.directory, names, config)
-        await self.stack.enter_async_context(running(*self.settings.values()))
-        self.stores = {
-            name: await self.stack.enter_async_context(await connect([settings.listen], attempts=1))
-            for name, settings in self.settings.items()
-        }
+        nodes = await self.stack.enter_async_context(running(*self.settings.values()))
+        self.running = {node.settings.name: node for node in nodes}
+        self.stores: dict[NodeId, Client] = {}
+        for name in self.settings:
+            await self.connect(name)
+
+    async def connect(self, node: NodeId) -> None:
+        """Have a client of a node."""
+        store = await connect([self.settings[node].listen], attempts=1)
+        self.stores[node] = await self.stack.enter_async_context(store)
+
+    async def down(self, nodes: list[NodeId]) -> None:
+        """Let these nodes end, and wait until the others suspect them."""
+        for node in nodes:
+            await self.running.pop(node).end()
+        await self.agreed()
+
+    async def up(self, nodes: list[NodeId]) -> None:
+        """Start these nodes again, and wait until they and the others trust each other."""
+        for name in nodes:
+            node = self.running[name] = Running(self.settings[name])
+            self.stack.push_async_callback(node.end)
+            await node.ready()
+            await self.connect(name)
+        await self.agreed()
+
+    async def agreed(self) -> None:
+        """Wait until the nodes that run suspect those that do not, and no others."""
+        down = set(self.settings) - set(self.running)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for name in self.running:
+                while {peer.name for peer in (await self.stores[name].status()).peers if peer.opinion.why} != down:
+                    await asyncio.sleep(0.02)
 
     async def put(self, node: NodeId, key: Key, value: Value, context: object) -> str:
         """How it ended."""
@@ -274,7 +355,7 @@ class Nodes:
             return f"failed: {error}"
         return found.siblings, found.context
 
-    async def held(self, node: NodeId, key: Key) -> Siblings:
+    async def held(self, node: NodeId, key: Key) -> Row:
         """What a node durably holds, by a copy of its files: while they are small, SQLite only ever appends to them."""
         copy = self.directory / "copy"
         shutil.rmtree(copy, ignore_errors=True)
@@ -283,7 +364,7 @@ class Nodes:
             shutil.copy(file, copy)
         storage = open_storage(copy / f"{node}.db")
         try:
-            return storage.row(key).siblings
+            return storage.row(key)
         finally:
             storage.close()
 

@@ -24,7 +24,7 @@ from impl.recorder import export_log
 from impl.runtime import Arrival, Released, Runtime
 from impl.storage import DiskFull, open_storage
 from spec.clock import NOTHING
-from spec.events import Beat, CancelTimer, Deliver, Invoke, Reply, Send, SetTimer, Timeout
+from spec.events import Beat, CancelTimer, Deliver, HandOff, Invoke, Reply, Send, SetTimer, Suspicion, Timeout
 from spec.maps import Counts
 from spec.messages import Failed, Found, Get, Indefinite, Message, Operation, Put, Refused, Result, Stored
 from spec.ring import Member, build_ring, owners_of
@@ -87,11 +87,13 @@ def outcome_of(result: Result) -> Outcome:
 
 
 class SimulatedStore:
-    """A store of runtime nodes; a `checker.stateful.Harness`, and some more that may go wrong with a driver."""
+    """A store of runtime nodes; a `checker.stateful.SuspiciousHarness`, and more that may go wrong with a driver."""
 
-    def __init__(self, names: Sequence[str], directory: Path, driver: type[Runtime] = Runtime) -> None:
+    def __init__(
+        self, names: Sequence[str], directory: Path, driver: type[Runtime] = Runtime, *, sloppy: bool = False
+    ) -> None:
         """Start all nodes on new disks, in a directory whose files may be there from an earlier store."""
-        self.config: Config = small_config()
+        self.config: Config = small_config(sloppy=sloppy)
         self.members = tuple(Member(NodeId(name)) for name in names)
         self.directory, self.driver = directory, driver
         self.ring = build_ring(self.members, self.config)
@@ -283,6 +285,31 @@ class SimulatedStore:
         self.now_ms = max(self.now_ms, timer.due_ms)
         self.submit(timer.node, Arrival(Timeout(timer.request)))
 
+    # Suspicion.
+
+    def suspect(self, node: str, about: str, suspected: bool) -> None:
+        self.submit(NodeId(node), Arrival(Suspicion(NodeId(about), suspected)))
+
+    def owed(self, node: NodeId) -> dict[NodeId, list[Key]]:
+        """What a node that is up owes to whom."""
+        found: dict[NodeId, list[Key]] = {}
+        for key, row in self.up[node].storage.rows():
+            for owner in row.owed:
+                found.setdefault(owner, []).append(key)
+        return found
+
+    def hand_over(self, node: str, owner: str) -> None:
+        keys = self.owed(NodeId(node)).get(NodeId(owner))
+        if keys:
+            self.submit(NodeId(node), Arrival(HandOff(NodeId(owner), tuple(keys))))
+
+    def hand_everything_over(self) -> bool:
+        """Let everybody hand over what they owe; whether anybody does."""
+        owing = [(node, owner) for node in sorted(self.up) for owner in sorted(self.owed(node))]
+        for node, owner in owing:
+            self.hand_over(node, owner)
+        return bool(owing)
+
     def settle(self) -> None:
         self.doomed.clear()
         self.heal()
@@ -291,6 +318,9 @@ class SimulatedStore:
             self.commit_ends(member.name)
             if not self.is_up(member.name):
                 self.restart(member.name)
+        for name, runtime in self.up.items():
+            for about in runtime.node.suspected:
+                self.suspect(name, about, suspected=False)
         for _ in range(10_000):
             if self.network:
                 self.deliver(0)
@@ -299,7 +329,7 @@ class SimulatedStore:
             elif waiting := [name for name in self.up if self.waits(name)]:
                 for name in waiting:
                     self.submit(name, Arrival(Beat()))
-            else:
+            elif not self.hand_everything_over():
                 return
         raise AssertionError("the store does not come to rest")
 

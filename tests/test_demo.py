@@ -29,6 +29,7 @@ def test_the_story_in_small(tmp_path: Path) -> None:
     assert "finds 2 siblings" in told
     assert "reconciles them" in told
     assert "was killed with SIGKILL" in told
+    assert "that others had taken in its place" in told
     report = examine(logs)
     assert report.problem is None
     assert (report.nodes, report.restarts) == (5, 1)

@@ -23,6 +23,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import StopTest
 from hypothesis.stateful import MultipleResults, invariant, multiple, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from checker import stateful
 from checker.stateful import Outcome, Read, StoreMachine, TurnedDown, Unknown, places, seen, some_key, some_node
@@ -46,6 +47,8 @@ MOMENT_SECONDS = 0.02
 """How long a rule waits for the operation that it began."""
 PATIENCE = 5
 """How often a get is tried while nothing is wrong: on a busy machine a node may be late all the same."""
+PEACE_SECONDS = 20.0
+"""How long nodes may take to trust each other again, and to hand over what they owe."""
 CALL_SECONDS = 3.0
 """How long a client waits; longer than a node."""
 
@@ -53,13 +56,14 @@ CALL_SECONDS = 3.0
 class Processes:
     """A cluster of processes, and what goes on in it; a `checker.stateful.Harness` of the example that is running."""
 
-    def __init__(self, directory: Path, names: Sequence[str]) -> None:
+    def __init__(self, directory: Path, names: Sequence[str], config: Config = CONFIG) -> None:
         """Start the nodes; they must be ended with `end`."""
+        self.config = config
         self.directory, self.logs = directory, directory / "logs"
         self.logs.mkdir(parents=True)
         self.runner = asyncio.Runner()
-        self.cluster: LocalCluster = open_cluster(directory / "cluster", names, CONFIG, record=True, faults=True)
-        self.ring = build_ring(tuple(Member(NodeId(name)) for name in names), CONFIG)
+        self.cluster: LocalCluster = open_cluster(directory / "cluster", names, config, record=True, faults=True)
+        self.ring = build_ring(tuple(Member(NodeId(name)) for name in names), config)
         self.clients: dict[str, Client] = {}
         self.calls: list[asyncio.Task[Outcome]] = []
         self.cut_off: frozenset[str] = frozenset()
@@ -225,11 +229,22 @@ class Processes:
             await asyncio.sleep(0.05)  # for the repairs, whose arrival nobody is told
 
         self.run(until_told())
+        if self.config.sloppy:
+            self.run(self.until_handed_over())
+
+    async def until_handed_over(self) -> None:
+        """Wait until nobody waits for who is late, nobody suspects anybody, and nobody owes anything."""
+        await asyncio.sleep(self.config.put_timeout_ms / 1000)
+        async with asyncio.timeout(PEACE_SECONDS):
+            for node in self.cluster.nodes:
+                client = await self.client(node)
+                while any(peer.owed or peer.opinion.why for peer in (await client.status()).peers):
+                    await asyncio.sleep(0.02)
 
     # What can be seen.
 
     def owners(self, key: bytes) -> Collection[str]:
-        return owners_of(self.ring, Key(self.name(key)), CONFIG.n)
+        return owners_of(self.ring, Key(self.name(key)), self.config.n)
 
     def disks(self) -> Mapping[str, Mapping[bytes, Collection[bytes]]]:
         found: dict[str, dict[bytes, Collection[bytes]]] = {}
@@ -318,9 +333,8 @@ class ProcessMachine(StoreMachine):
         disks = self.harness.disks()
         self.collect()
         self.promises.check_disks(disks)
-        for node, table in disks.items():
-            for key in table:
-                assert node in self.harness.owners(key), f"{node} holds {key!r}, which it does not own"
+        if not self.sloppy:
+            self.check_placement(disks)
 
     def teardown(self) -> None:
         """Every example has a crash or a cut and `LEAST` rules, however few were drawn, and ends in peace."""
@@ -341,15 +355,23 @@ class ProcessMachine(StoreMachine):
         super().teardown()
 
 
+class SloppyProcessMachine(ProcessMachine):
+    """Nodes that stand in for each other, and suspect each other when they do not hear of one another."""
+
+    sloppy = True
+
+
 @contextmanager
-def process_machine(directory: Path) -> Iterator[type[ProcessMachine]]:
+def process_machine(
+    directory: Path, config: Config = CONFIG, kind: type[ProcessMachine] = ProcessMachine
+) -> Iterator[type[ProcessMachine]]:
     """The machine over a cluster in a directory, whose logs are validated in the end."""
-    processes = Processes(directory, StoreMachine.nodes)
+    processes = Processes(directory, StoreMachine.nodes, config)
     found: list[str] = []
     try:
         try:
 
-            class Machine(ProcessMachine):
+            class Machine(kind):  # type: ignore[misc, valid-type]  # a class, that of a parameter
                 cluster = processes
                 done: ClassVar[list[int]] = []
                 failures: ClassVar[list[str]] = found
@@ -387,3 +409,14 @@ def test_processes_keep_the_promises(tmp_path: Path) -> None:
         print(f"{len(machine.done)} examples of {min(machine.done)} to {max(machine.done)} steps;", end=" ")
         print(f"{crashes} crashes, {cuts} cuts")
         assert len([ran for ran in machine.done if ran > 30]) >= 20
+
+
+@pytest.mark.timeout(600)
+def test_processes_that_stand_in_for_each_other_keep_the_promises(tmp_path: Path) -> None:
+    """Each example ends in peace: everything is handed over, and only owners hold anything."""
+    with process_machine(tmp_path, replace(CONFIG, sloppy=True), SloppyProcessMachine) as machine:
+        run_state_machine_as_test(machine, settings=settings(RUNS, max_examples=max(6, RUNS.max_examples // 4)))
+        assert machine.cluster.crashes + machine.cluster.cuts >= len(machine.done) >= 5
+    logs = b"".join(file.read_bytes() for file in machine.cluster.logs.iterdir())
+    assert b'"Suspicion"' in logs
+    assert b'"HandOff"' in logs

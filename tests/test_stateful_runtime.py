@@ -19,12 +19,16 @@ from typing import ClassVar
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
-from checker.stateful import StoreMachine, some_node
+from checker.stateful import SloppyMachine, StoreMachine, some_node
 from checker.validate import examine, told
 from impl.runtime import Arrival, Batch, Released, Runtime
 from impl.storage import DiskFull, Storage
-from spec.ring import Member
+from spec.events import HandOff, WriteRow
+from spec.maps import FSet
+from spec.ring import Member, owners_of
+from spec.rows import NO_ROW
 from spec.types import Config, NodeId
 from tests.simulated import SimulatedStore, fast_directory
 
@@ -38,7 +42,7 @@ class RuntimeMachine(StoreMachine):
     driver: ClassVar[type[Runtime]] = Runtime
 
     def begin(self) -> SimulatedStore:
-        return SimulatedStore(self.nodes, self.files, self.driver)
+        return SimulatedStore(self.nodes, self.files, self.driver, sloppy=self.sloppy)
 
     @rule(node=some_node)
     def commit_begins(self, node: str) -> None:
@@ -74,12 +78,21 @@ class RuntimeMachine(StoreMachine):
             assert report.problem is None, told(self.logs, report)
 
 
+class SloppyRuntimeMachine(RuntimeMachine, SloppyMachine):
+    """Runtime nodes that stand in for each other, and suspect each other, rightly or wrongly."""
+
+    harness: SimulatedStore
+    sloppy = True
+
+
 @contextmanager
-def machine(logs: Path, broken: type[Runtime] = Runtime) -> Iterator[type[RuntimeMachine]]:
+def machine(
+    logs: Path, broken: type[Runtime] = Runtime, kind: type[RuntimeMachine] = RuntimeMachine
+) -> Iterator[type[RuntimeMachine]]:
     """The machine over nodes with this driver; if it fails, the failure names the directory of the logs."""
     with fast_directory() as directory:
 
-        class Machine(RuntimeMachine):
+        class Machine(kind):  # type: ignore[misc, valid-type]  # a class, that of a parameter
             files = directory
             driver = broken
 
@@ -100,6 +113,12 @@ RUNS = settings(max_examples=max(60, DEFAULT.max_examples // 2), stateful_step_c
 @pytest.mark.timeout(900)  # a failure is shrunk before it is told
 def test_runtime_nodes_keep_the_promises(tmp_path: Path) -> None:
     with machine(tmp_path / "logs") as runtime_machine:
+        run_state_machine_as_test(runtime_machine, settings=RUNS)
+
+
+@pytest.mark.timeout(900)
+def test_runtime_nodes_that_stand_in_for_each_other_keep_the_promises(tmp_path: Path) -> None:
+    with machine(tmp_path / "logs", kind=SloppyRuntimeMachine) as runtime_machine:
         run_state_machine_as_test(runtime_machine, settings=RUNS)
 
 
@@ -171,20 +190,46 @@ class Silent(Runtime):
             return batch.released
 
 
+class Careless(Runtime):
+    """A hint goes as soon as it was handed over, and what was held for others with it."""
+
+    def decide(self, arrivals: Sequence[Arrival]) -> Batch:
+        batch = super().decide(arrivals)
+        for event in (arrival.event for arrival in arrivals if isinstance(arrival.event, HandOff)):
+            for key in event.keys:
+                row = self.storage.row(key)
+                left = replace(row, owed=row.owed - FSet.of([event.target]))
+                owners = owners_of(self.node.ring, key, self.node.config.n)
+                kept = left if left.owed or self.node.name in owners else NO_ROW
+                self.storage.write((WriteRow(key, kept),))
+        return batch
+
+
+class Ungenerous(Runtime):
+    """Nothing is ever handed over."""
+
+    def decide(self, arrivals: Sequence[Arrival]) -> Batch:
+        return super().decide([arrival for arrival in arrivals if not isinstance(arrival.event, HandOff)])
+
+
 LOST = "was acknowledged, and only"
 INVALID = "is not a run of the specification"
 
 
 @pytest.mark.parametrize(
-    ("broken", "complaint"),
+    ("broken", "complaint", "kind"),
     [
-        (Hasty, f"{LOST}|{INVALID}"),
-        (Forgetful, LOST),
-        (Stubborn, f"{INVALID}|still waits"),
-        (Silent, f"{INVALID}|{LOST}|answered twice"),
+        (Hasty, f"{LOST}|{INVALID}", RuntimeMachine),
+        (Forgetful, LOST, RuntimeMachine),
+        (Stubborn, f"{INVALID}|still waits", RuntimeMachine),
+        (Silent, f"{INVALID}|{LOST}|answered twice", RuntimeMachine),
+        (Careless, f"{INVALID}|{LOST}", SloppyRuntimeMachine),
+        (Ungenerous, "does not come to rest", SloppyRuntimeMachine),
     ],
 )
-def test_a_broken_driver_is_found(broken: type[Runtime], complaint: str, tmp_path: Path) -> None:
+def test_a_broken_driver_is_found(
+    broken: type[Runtime], complaint: str, kind: type[RuntimeMachine], tmp_path: Path
+) -> None:
     search = settings(
         max_examples=1_000,
         stateful_step_count=50,
@@ -196,7 +241,7 @@ def test_a_broken_driver_is_found(broken: type[Runtime], complaint: str, tmp_pat
     )
     with (
         pytest.raises(AssertionError) as found,
-        machine(tmp_path / "logs", broken) as broken_machine,
+        machine(tmp_path / "logs", broken, kind) as broken_machine,
     ):
         run_state_machine_as_test(broken_machine, settings=search)
     assert re.search(complaint, str(found.value))
