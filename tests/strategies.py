@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, NewType, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 from hypothesis import settings
@@ -50,6 +50,8 @@ def of_type(kind: Any) -> Anything:
         return st.integers(meta.ge, 2**62)
     if origin in (Union, types.UnionType):
         return st.one_of([of_type(arg) for arg in args])
+    if origin is Literal:
+        return st.sampled_from(args)
     if origin is tuple:
         if len(args) == 2 and args[1] is ...:
             return st.lists(of_type(args[0]), max_size=3).map(tuple)
