@@ -50,6 +50,8 @@ def of_type(kind: Any) -> Anything:
         return st.integers(meta.ge, 2**62)
     if origin in (Union, types.UnionType):
         return st.one_of([of_type(arg) for arg in args])
+    if origin is typing.Literal:
+        return st.sampled_from(args)
     if origin is tuple:
         if len(args) == 2 and args[1] is ...:
             return st.lists(of_type(args[0]), max_size=3).map(tuple)
