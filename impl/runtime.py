@@ -35,7 +35,7 @@ EPOCH = "epoch"
 """The fact that counts the runs of the node."""
 
 
-class Arrival(Struct, frozen=True):
+class Arrival(Struct, frozen=True, gc=False):
     """An event that waits for its step."""
 
     event: Event
@@ -45,7 +45,7 @@ class Arrival(Struct, frozen=True):
     """When nobody waits for it any more, for those who have a clock (`impl.deadlines`)."""
 
 
-class Released(Struct, frozen=True):
+class Released(Struct, frozen=True, gc=False):
     """An effect that may leave, and its name."""
 
     stamp: Stamp

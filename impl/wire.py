@@ -103,7 +103,7 @@ class Alive(Struct, frozen=True, tag=True):
 # Between nodes.
 
 
-class Envelope(Struct, frozen=True, array_like=True):
+class Envelope(Struct, frozen=True, gc=False, array_like=True):
     """A message on its way to a node."""
 
     stamp: Stamp

@@ -46,6 +46,16 @@ def is_increasing(elements: Sequence[K]) -> bool:
     return True
 
 
+def keys_increase(entries: Sequence[tuple[K, object]]) -> bool:
+    """The same of the keys of entries."""
+    last = entries[0][0]
+    for key, _ in entries[1:]:
+        if not last < key:
+            return False
+        last = key
+    return True
+
+
 key_of = itemgetter(0)
 """The key of an entry."""
 
@@ -111,7 +121,7 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.entries) > 1 and not is_increasing([*map(key_of, self.entries)]):
+        if len(self.entries) > 1 and not keys_increase(self.entries):
             raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:

@@ -29,7 +29,7 @@ FORMAT = 3
 """The version of this format."""
 
 
-class Stamp(Struct, frozen=True, order=True, cache_hash=True, array_like=True):
+class Stamp(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """Names one sent message."""
 
     node: NodeId
