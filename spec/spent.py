@@ -68,25 +68,24 @@ def names_one_of(requests: Collection[RequestId], envelope: Envelope) -> bool:
 
 def may_matter_later(message: Message) -> bool:
     """Whether it concerns a row that is held for others: it may be let go, and come again."""
-    return isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None)
+    return isinstance(message, (Handoff, Taken)) or (isinstance(message, Write) and message.owner is not None)
 
 
 def settle(before: State, after: State, driver: Driver) -> State:
     """The state after an action without the messages that are spent in it; there were none before the action."""
-    in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
-    changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
+    in_flight, servers = after.network.in_flight, dict(after.servers.entries)
+    changed = [new[0] for old, new in zip(before.servers.entries, after.servers.entries, strict=True) if old is not new]
     reopening = reopened_by(in_flight, after.clients)
-    gone = set()
-    for envelope in in_flight:
-        target, source = envelope.target, envelope.source
-        if target not in changed and source not in changed:
-            continue
-        if may_matter_later(envelope.message) or (reopening and names_one_of(reopening, envelope)):
-            continue
-        if spent(envelope, servers[target], servers[source], driver.advance):
-            gone.add(envelope)
+    gone = [
+        e
+        for e in in_flight
+        if (e.target in changed or e.source in changed)
+        and not may_matter_later(e.message)
+        and not (reopening and names_one_of(reopening, e))
+        and driver.is_spent(e, servers[e.target], servers[e.source], driver.advance)
+    ]
     if not gone:
         return after
     left = tuple([e for e in in_flight if e not in gone])
     network = Network(left, after.network.cut_off, after.network.repeating)
-    return State(servers, after.clients, network, after.faults, after.history)
+    return State(after.servers, after.clients, network, after.faults, after.history)
