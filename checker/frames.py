@@ -43,7 +43,7 @@ from spec.messages import Answer, Read, Repair, Write, Written
 from spec.network import Envelope, Network
 from spec.ring import build_ring, owners_of
 from spec.spent import Driver
-from spec.types import NodeId
+from spec.types import NO_REQUEST, NodeId
 from spec.world import Scenario, ShownPut, State
 
 
@@ -176,7 +176,9 @@ class Frames:
             if not self.is_spent(head, Envelope(envelope.target, envelope.source, Written(message.request))):
                 return envelope
             message = Repair(message.key, message.siblings)
-        return Envelope(envelope.target, envelope.target, message) if isinstance(message, Repair) else envelope
+        if not isinstance(message, Repair) or message.request != NO_REQUEST:
+            return envelope
+        return Envelope(envelope.target, envelope.target, message)
 
 
 def small(head: State, *envelopes: Envelope) -> State:

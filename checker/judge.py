@@ -45,9 +45,9 @@ from spec.events import (
     WriteRow,
     request_of,
 )
-from spec.history import NOBODY, NOTHING_OWED, Created, History, promised_to, record
+from spec.history import NOBODY, NOTHING_OWED, Created, History, having_read, promised_to, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forward, Get, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
+from spec.messages import Forward, Found, Get, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, PutWishes
@@ -183,7 +183,7 @@ class Judge:
             view.again.add(event.request)
         owed = NOTHING_OWED
         if isinstance(operation, Get):
-            owed = promised_to(operation.wishes, view.frontier, view.wished(), self._logs.config)
+            owed = promised_to(operation.wishes, view.frontier, view.read, view.wished(), self._logs.config)
         asked = ask(state, Ask(0, node, event.request, operation), owed)
         view.asking[event.request] = asked.clients[0]
         view.shown[event.request] = asked.history.shown[event.request]
@@ -256,6 +256,8 @@ class Judge:
             view.refused.add(request)
         if shown is not None:
             view.contexts[shown.context] = told.seen
+            if isinstance(result, Found) and self._logs.config.blocking_repair:
+                view.read = having_read(view.read, shown.siblings, told.seen)
             view.clients[request.client] = told
             change.shows_all = True
 

@@ -50,7 +50,7 @@ READS: tuple[tuple[tuple[str, ...], Reads], ...] = (
     (("merge-is-join",), lambda s: frozenset(held(s))),
     (
         ("dot-uniqueness", "one-dot-per-request", "context-honesty", "quorum-meaning-get"),
-        lambda s: (s.clients, s.history.created),
+        lambda s: (s.clients, s.history.created, s.history.read),
     ),
 )
 
@@ -379,6 +379,11 @@ def world(
     )
 
 
+def blocking(scenario: Scenario) -> Scenario:
+    """The same, with repair before the reply."""
+    return replace(scenario, config=replace(scenario.config, blocking_repair=True))
+
+
 def walk(nodes: int, n: int = 3) -> tuple[NodeId, ...]:
     """All nodes of a world, in the order of the key's walk: its owners first."""
     scenario = world((), nodes=nodes, n=n, r=1, w=1)
@@ -654,6 +659,11 @@ MODELS: dict[str, Model] = {
         about="a put that two owners hold, then a get of one who holds something, unless more than half hold nothing",
         scenario=world((P, GET_MOST)),
         claims=WISH_CLAIMS,
+    ),
+    "blocking": Model(
+        about="a put, and a client that reads twice; what a get shows is held by W owners before it does",
+        scenario=blocking(world((G, G), (P,), contacts=(FIRST, SECOND))),
+        claims=("quorum-meaning-get", "read-repair"),
     ),
     "weak": Model(
         about="R = W = 1: quorums need not meet, and a get may miss an acknowledged put",

@@ -19,7 +19,7 @@ from checker.history import Call, had_no_effect
 from checker.story import show
 from spec.clock import Dot, covers
 from spec.cluster import Ask, ask, tell
-from spec.history import NOBODY, NOTHING_OWED, Created, History, promised_to
+from spec.history import NOBODY, NOTHING_OWED, Created, History, having_read, promised_to
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Forwarded, Found, Get, Put, Stored
 from spec.network import Envelope, Network
@@ -74,6 +74,7 @@ class _Judging:
     def __init__(self, claims: list[Claim], dots: FSet[Dot], config: Config) -> None:
         self.claims, self.config = claims, config
         self.wished: dict[Dot, PutWishes] = {}
+        self.read: FSet[Dot] = FSet()
         self.dots = dots  # that clients ever hear of
         self.judged: Counter[str] = Counter()
         self.broken: dict[str, Broken] = {}
@@ -93,7 +94,7 @@ class _Judging:
         state = State(FMap(), (Client(),), Network(), Faults(), self.history())
         owed, operation = NOTHING_OWED, call.operation
         if isinstance(operation, Get):
-            owed = promised_to(operation.wishes, self.acknowledged, self.wished, self.config)
+            owed = promised_to(operation.wishes, self.acknowledged, self.read, self.wished, self.config)
         self.asking[call.request] = ask(state, Ask(0, call.node, call.request, operation), owed).clients[0]
 
     def end(self, call: Call) -> None:
@@ -113,6 +114,8 @@ class _Judging:
         assert not had_no_effect(result), "what had no effect is left out of a history"
         before = State(FMap(), (asking,), Network(), Faults(), self.history())
         told = tell(before, RequestId(client_id(0), asking.done + 1), result)
+        if isinstance(result, Found) and self.config.blocking_repair:
+            self.read = having_read(self.read, result.siblings, told.clients[0].seen)
         state = State(FMap(), told.clients, network, Faults(), self.history())
         for claim in self.claims:
             if claim.check is None:

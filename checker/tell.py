@@ -41,6 +41,7 @@ from spec.messages import (
     Put,
     Read,
     Repair,
+    Repaired,
     Result,
     Stored,
     Taken,
@@ -52,6 +53,7 @@ from spec.properties import show_set
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.state import GetInFlight, PutInFlight
+from spec.types import NO_REQUEST
 from spec.world import Client, Server, State, client_id
 
 
@@ -158,7 +160,10 @@ def tell_message(message: Message) -> str:
         case Answer():
             return f"I hold {show_set(message.siblings)}, for {message.request}"
         case Repair():
-            return f"repair with {show_set(message.siblings)}"
+            waits = "" if message.request == NO_REQUEST else f", for which {message.request} waits"
+            return f"repair with {show_set(message.siblings)}{waits}"
+        case Repaired():
+            return f"repaired up to {show_clock(message.context)}, for {message.request}"
         case Handoff():
             return f"you are owed {show_set(message.siblings)}"
         case Taken():

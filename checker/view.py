@@ -36,6 +36,8 @@ class View:
         self.by_request: dict[RequestId, list[Created]] = defaultdict(list)
         self.frontier: FSet[Dot] = FSet()
         """Acknowledged writes that no writer of another acknowledged one with the same wishes has been shown."""
+        self.read: FSet[Dot] = FSet()
+        """Where repair is blocking: what gets have shown."""
         self.refused: set[RequestId] = set()
         """Requests whose client was told that they had no effect."""
         self.again: set[RequestId] = set()

@@ -38,6 +38,7 @@ from spec.messages import (
     Put,
     Read,
     Repair,
+    Repaired,
     Stored,
     Taken,
     Write,
@@ -176,7 +177,7 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
             return Handed(source, target, message.siblings)
         case Taken():
             return protocol.Taken(target, source, message.context)
-        case Read() | Forward() | Forwarded() | Mark() | Known() | Fetch() | Fetched():
+        case Read() | Repaired() | Forward() | Forwarded() | Mark() | Known() | Fetch() | Fetched():
             return None
 
 

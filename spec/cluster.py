@@ -34,11 +34,12 @@ from msgspec.structs import replace
 from spec import network as net
 from spec.clock import NOTHING, Dot
 from spec.events import Beat, Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
-from spec.history import NOBODY, NOTHING_OWED, History, Owed, claimed_to, known_by, record, wished
+from spec.history import NOBODY, NOTHING_OWED, History, Owed, claimed_to, having_read, known_by, record, wished
 from spec.maps import FMap, FSet
 from spec.messages import (
     Forward,
     Forwarded,
+    Found,
     Get,
     Handoff,
     Indefinite,
@@ -483,11 +484,11 @@ def event_of(action: NodeAction) -> tuple[NodeId, Event]:
 
 def claims_of(state: State, action: Ask) -> Owed:
     """What the get that a client is about to ask is claimed to know; of a put, nothing."""
-    acknowledged = state.history.acknowledged
-    if not isinstance(action.operation, Get) or not acknowledged:
+    acknowledged, read = state.history.acknowledged, state.history.read
+    if not isinstance(action.operation, Get) or (not acknowledged and not read):
         return NOTHING_OWED
     config = state.servers[action.node].node.config
-    return claimed_to(action.operation.wishes, acknowledged, wished(state.history.created), config)
+    return claimed_to(action.operation.wishes, acknowledged, read, wished(state.history.created), config)
 
 
 def ask(state: State, action: Ask, owed: Owed) -> State:
@@ -557,9 +558,16 @@ def tell(state: State, request: RequestId, result: Result) -> State:
         seen = known_by(history, shown.siblings)
         owed = client.owed if shown.siblings else client.owed | client.undeniable
         idle = replace(idle, context=shown.context, seen=seen, missed=owed - seen)
+        if isinstance(result, Found) and repairs_first(state):
+            history = replace(history, read=having_read(history.read, shown.siblings, seen))
     elif isinstance(result, Refused):
         history = replace(history, refused=history.refused | FSet((request,)))
     return replace(state, clients=put_client(state.clients, index, idle), history=history)
+
+
+def repairs_first(state: State) -> bool:
+    """Whether what a get shows is held by W owners by then."""
+    return any(server.node.config.blocking_repair for _, server in state.servers.entries[:1])
 
 
 def crash(state: State, name: NodeId) -> State:

@@ -132,16 +132,16 @@ def time_out(node: Node, request: Request | None, storage: Storage) -> Outcome:
     if not awaits_result(request):
         return Outcome(node, None, writes)
     origin = None if isinstance(request, ForwardInFlight) else request.origin
-    return Outcome(node, None, writes, (answer(origin, request.request, overdue(request)),))
+    return Outcome(node, None, writes, (answer(origin, request.request, overdue(request, node.config)),))
 
 
-def overdue(request: Request) -> Result:
+def overdue(request: Request, config: Config) -> Result:
     """What is known of a request whose time is up: a put may have happened, a get has not."""
     match request:
         case PutInFlight():
             return Indefinite(f"{unacknowledged(request)} in time")
         case GetInFlight():
-            return Failed(f"{lacking(request)} in time")
+            return Failed(f"{lacking(request, config.w)} in time")
         case ForwardInFlight():
             reason = "the coordinator did not answer in time"
             return Indefinite(reason) if request.is_put else Failed(reason)

@@ -26,6 +26,7 @@ from spec.messages import (
     Operation,
     Read,
     Repair,
+    Repaired,
     Result,
     Taken,
     Write,
@@ -147,5 +148,5 @@ def request_of(event: Event) -> RequestId | None:
             return message.request
         if isinstance(message, (Read, Write, Repair, Handoff, Taken)):
             return None
-        return message.request if isinstance(message, (Forward, Forwarded)) else None
+        return message.request if isinstance(message, (Forward, Forwarded, Repaired)) else None
     return event.request if isinstance(event, (Invoke, Timeout)) else None

@@ -16,11 +16,20 @@ from msgspec.structs import replace
 
 from spec.clock import Dot
 from spec.maps import FSet, SetMap
-from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes, must_meet, read_quorum, write_quorum
+from spec.quorum import (
+    AS_CONFIGURED_GET,
+    AS_CONFIGURED_PUT,
+    GetWishes,
+    PutWishes,
+    WriteQuorum,
+    must_meet,
+    read_quorum,
+    write_quorum,
+)
 from spec.siblings import Siblings, Version
-from spec.types import ClientId, Config, NodeId, RequestId
+from spec.types import NO_REQUEST, Config, NodeId, RequestId
 
-NOBODY = RequestId(ClientId(""), 0)
+NOBODY = NO_REQUEST
 """The request of a version that came to be without one: none should."""
 
 
@@ -47,6 +56,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """Requests whose client was told that they had no effect and never will."""
     lost: SetMap[NodeId, Dot] = SetMap()
     """What the disks knew that were lost, of nodes that still lack some of it as far as they know themselves."""
+    read: FSet[Dot] = FSet()
+    """Where repair is blocking: what gets have shown by now, but for what later ones have shown to be superseded."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:
@@ -72,9 +83,14 @@ class Owed(Struct, frozen=True):
 NOTHING_OWED = Owed()
 
 
-def promised_to(get: GetWishes, acknowledged: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config) -> Owed:
-    """What a get with these wishes is promised; `puts` has the wishes of those puts that had any."""
-    if not acknowledged:
+def promised_to(
+    get: GetWishes, acknowledged: FSet[Dot], read: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config
+) -> Owed:
+    """What a get with these wishes is promised; `puts` has the wishes of those puts that had any.
+
+    What an earlier get has shown, under blocking repair, W owners hold themselves.
+    """
+    if not acknowledged and not read:
         return NOTHING_OWED
     reading = read_quorum(get, config)
 
@@ -84,18 +100,27 @@ def promised_to(get: GetWishes, acknowledged: FSet[Dot], puts: Mapping[Dot, PutW
         return FSet(tuple([dot for dot in dots if puts.get(dot, AS_CONFIGURED_PUT) in met]))
 
     known = meeting(acknowledged, denied=False)
+    if config.blocking_repair and must_meet(WriteQuorum(config.w, config.w), reading, config):
+        known = known | read
     return Owed(known, FSet() if reading.notfound_ok else meeting(acknowledged - known, denied=True))
 
 
-def claimed_to(get: GetWishes, acknowledged: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config) -> Owed:
+def claimed_to(
+    get: GetWishes, acknowledged: FSet[Dot], read: FSet[Dot], puts: Mapping[Dot, PutWishes], config: Config
+) -> Owed:
     """What it is claimed to know in the explored machine: of puts and gets without wishes, all.
 
     That is false where the store's own quorums need not meet, and controls show it.
     """
-    promised = promised_to(get, acknowledged, puts, config)
+    promised = promised_to(get, acknowledged, read, puts, config)
     if get != AS_CONFIGURED_GET:
         return promised
     return Owed(promised.known | FSet(tuple([dot for dot in acknowledged if dot not in puts])), promised.undeniable)
+
+
+def having_read(read: FSet[Dot], shown: Siblings, seen: FSet[Dot]) -> FSet[Dot]:
+    """What gets have shown by now, one more having shown these versions, and so everything that their writers saw."""
+    return (read - seen) | FSet.of(version.dot for version in shown)
 
 
 def record(history: History, request: RequestId, wishes: PutWishes, siblings: Siblings) -> History:

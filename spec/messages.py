@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from spec.clock import Clock, Dot
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.siblings import Siblings
-from spec.types import Key, Milliseconds, NodeId, RequestId, Value
+from spec.types import NO_REQUEST, Key, Milliseconds, NodeId, RequestId, Value
 
 
 class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
@@ -126,11 +126,21 @@ class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     siblings: Siblings
 
 
-class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True):
-    """Reader to owner: your answer was stale, merge this whole set; not acknowledged."""
+class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
+    """Reader to owner: your answer was stale, merge this whole set."""
 
     key: Key
     siblings: Siblings
+    request: RequestId = NO_REQUEST
+    """The get that waits for it to be acknowledged, if one does."""
+
+
+class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+    """Owner to reader: I hold what you repaired me with, durably."""
+
+    request: RequestId
+    context: Clock
+    """Of the set that I was sent."""
 
 
 class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
@@ -200,5 +210,18 @@ class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 Message: TypeAlias = (
-    Write | Written | Read | Answer | Repair | Handoff | Taken | Mark | Known | Fetch | Fetched | Forward | Forwarded
+    Write
+    | Written
+    | Read
+    | Answer
+    | Repair
+    | Repaired
+    | Handoff
+    | Taken
+    | Mark
+    | Known
+    | Fetch
+    | Fetched
+    | Forward
+    | Forwarded
 )

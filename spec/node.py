@@ -27,11 +27,12 @@ from spec.messages import (
     Mark,
     Read,
     Repair,
+    Repaired,
     Taken,
     Write,
     Written,
 )
-from spec.reading import answered
+from spec.reading import answered, confirmed
 from spec.repair import read, repaired, replicate
 from spec.state import Node, Outcome, Request, Storage, awaits_result
 from spec.writing import written
@@ -93,7 +94,9 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
         case Written():
             return written(node, storage, request, source, message)
         case Repair():
-            return repaired(node, request, storage, message)
+            return repaired(node, request, storage, source, message)
+        case Repaired():
+            return confirmed(node, request, source, message)
         case Handoff():
             return take_over(node, request, storage, source, message)
         case Taken():

@@ -250,11 +250,14 @@ def an_acknowledgement_is_counted(state: State) -> bool:
 
 
 def get_quorum(state: State) -> str | None:
-    """A get returns every put acknowledged before it began whose quorum its own meets, or one whose writer saw it."""
+    """A get returns every put acknowledged before it began whose quorum its own meets, or one whose writer saw it; and,
+    under blocking repair, everything that a get showed that ended before it began."""
     for index, client in enumerate(state.clients):
         if client.missed:
             dots = ", ".join(map(str, client.missed))
-            return f"the get of client{index + 1} did not return {dots}, acknowledged before it began, or a successor"
+            shown = len(client.missed & state.history.read) > 0
+            when = "shown or acknowledged" if shown else "acknowledged"
+            return f"the get of client{index + 1} did not return {dots}, {when} before it began, or a successor"
     return None
 
 
@@ -373,21 +376,28 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
     answers, n = get.answers.set(source, message.siblings), before.servers[reader].node.config.n
     if len(answers) < n and message.request not in after.servers[reader].requests:
         return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {n}"
-    if not get.answered and conclusion(replace(get, answers=answers)) is None:
+    if not (get.answered or get.settling) and conclusion(replace(get, answers=answers)) is None:
         return None
     known = fold_answers(answers)
     for owner, siblings in answers.items():
         if not is_owner(after.servers[reader].node, owner, get.key):
             continue
         row = after.servers[owner].disk.row(get.key)
-        envelope = Envelope(reader, owner, Repair(get.key, known))
-        lost = crosses(envelope, after.network.cut_off)
+        lost = crosses(Envelope(reader, owner, Repair(get.key, known)), after.network.cut_off)
         if siblings != known and merge(row.siblings, known) != row.siblings:
-            if owner == reader or not (lost or envelope in after.network.in_flight):
+            if owner == reader or not (lost or is_repaired_with(after, reader, owner, known)):
                 return (
                     f"{owner} answered {show_set(siblings)} to a get that knows {show_set(known)}, and is not repaired"
                 )
     return None
+
+
+def is_repaired_with(state: State, reader: NodeId, owner: NodeId, known: Siblings) -> bool:
+    """Whether a reader has sent an owner a set."""
+    return any(
+        (e.source, e.target) == (reader, owner) and isinstance(e.message, Repair) and e.message.siblings == known
+        for e in state.network.in_flight
+    )
 
 
 # catches-up.

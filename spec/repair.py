@@ -2,7 +2,7 @@
 
 A replica stores what it is sent by merging it with what it holds, and acknowledges only what is durable. *Read repair*
 sends the merged set of a get to every owner whose answer was staler: after the reply, and for answers that come after
-it as well. (Dynamo paper §5.)
+it as well; or, where it is *blocking*, before the reply, which then waits to hear that it is held. (Dynamo paper §5.)
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from spec.events import Effect, Send, StorageWrite, WriteRow
 from spec.maps import FMap, FSet
-from spec.messages import Answer, Read, Repair, Write, Written
-from spec.siblings import NO_VERSIONS, Siblings, merge
+from spec.messages import Answer, Read, Repair, Repaired, Write, Written
+from spec.siblings import NO_VERSIONS, Siblings, context_of, merge
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
 from spec.trust import known_disk, may_answer
-from spec.types import Key, NodeId
+from spec.types import NO_REQUEST, Key, NodeId
 
 NOBODY: FSet[NodeId] = FSet()
 
@@ -50,9 +50,13 @@ def read(node: Node, request: Request | None, storage: Storage, source: NodeId, 
     return Outcome(node, request, effects=(Send(source, Answer(message.request, siblings)),))
 
 
-def repaired(node: Node, request: Request | None, storage: Storage, message: Repair) -> Outcome:
-    """A reader says that this node's answer was stale."""
-    return Outcome(node, request, store(storage, message.key, message.siblings))
+def repaired(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Repair) -> Outcome:
+    """A reader says that this node's answer was stale: make it durable, then acknowledge, if it waits for that."""
+    writes = store(storage, message.key, message.siblings)
+    if message.request == NO_REQUEST:
+        return Outcome(node, request, writes)
+    told = Repaired(message.request, context_of(message.siblings))
+    return Outcome(node, request, writes, (Send(source, told),))
 
 
 def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
@@ -67,11 +71,15 @@ def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
 def repair_stale(
     node: Node, storage: Storage, request: GetInFlight, merged: Siblings
 ) -> tuple[GetInFlight, tuple[StorageWrite, ...], tuple[Effect, ...]]:
-    """Send the merged set to whichever owner answered less, and from then on take it to hold that set."""
+    """Send the merged set to whichever owner answered less, and from then on take it to hold that set.
+
+    While the reply waits for that, it is to be acknowledged.
+    """
     stale = [name for name, known in request.answers.items() if known != merged and request.holders[name] == name]
     if not stale:
         return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()
-    sends = tuple(Send(owner, Repair(request.key, merged)) for owner in stale if owner != node.name)
+    awaited = request.request if request.settling else NO_REQUEST
+    sends = tuple(Send(owner, Repair(request.key, merged, awaited)) for owner in stale if owner != node.name)
     level = FMap(tuple((owner, merged) for owner in request.answers))
     return replace(request, answers=level), writes, sends

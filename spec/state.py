@@ -70,6 +70,10 @@ class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """What each of them that answered is known, or after a repair hoped, to hold."""
     answered: bool
     """Whether the client has its reply."""
+    settling: bool = False
+    """Whether enough have answered, and the reply waits until W owners hold what it shows."""
+    confirmed: FSet[NodeId] = FSet()
+    """The owners of whom that is known."""
 
 
 class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):

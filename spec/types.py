@@ -47,6 +47,10 @@ class RequestId(Struct, frozen=True, order=True, cache_hash=True, array_like=Tru
         return f"{self.client}#{self.operation}"
 
 
+NO_REQUEST = RequestId(ClientId(""), 0)
+"""Nobody's request."""
+
+
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of anything there may be."""
 

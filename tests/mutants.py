@@ -264,6 +264,22 @@ MUTANTS = (
         claim="quorum-meaning-get",
     ),
     Mutant(
+        name="a reader takes whomever it has heard to hold what there is",
+        file="reading.py",
+        old="fresh = FSet.of(name for name in said if heard.answers[name] == merged)",
+        new="fresh = FSet.of(said)",
+        model="blocking",
+        claim="quorum-meaning-get",
+    ),
+    Mutant(
+        name="a repair is acknowledged without writing",
+        file="repair.py",
+        old="return Outcome(node, request, writes, (Send(source, told),))",
+        new="return Outcome(node, request, (), (Send(source, told),))",
+        model="blocking",
+        claim="quorum-meaning-get",
+    ),
+    Mutant(
         name="a repair overwrites instead of merging",
         file="repair.py",
         old="    merged = merge(row.siblings, siblings)\n",

@@ -53,6 +53,7 @@ COUNTS = {
     "primaries-refused": (233, 780),
     "notfound": (475, 1_579),
     "basic-quorum": (784, 2_500),
+    "blocking": (27_087, 155_503),
 }
 QUICK = tuple(COUNTS)
 REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)

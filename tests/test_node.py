@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spec.events import Deliver, Event, Invoke, Reply, Send, SetTimer, Start, Timeout, WriteDisk, request_of
 from spec.maps import FSet
-from spec.messages import Answer, Forward, Forwarded, Mark, Message, Read, Repair, Write, Written
+from spec.messages import Answer, Forward, Forwarded, Mark, Message, Read, Repair, Repaired, Write, Written
 from spec.node import step
 from spec.rows import Disk
 from spec.siblings import is_antichain
@@ -87,14 +87,14 @@ def test_an_assertion_leaves_the_server_as_it_was() -> None:
 
 def test_request_of_names_what_an_answer_is_about_and_nothing_else() -> None:
     about = request(5)
-    named = {Written, Answer, Forward, Forwarded}
+    named = {Written, Answer, Repaired, Forward, Forwarded}
     assert request_of(Start("x")) is None
     assert request_of(Invoke(about, get())) == request_of(Timeout(about)) == about
     for kind in get_args(Message):
 
         @FEWER
         @given(of_type(kind))
-        def names(message: Write | Written | Read | Answer | Repair | Forward | Forwarded) -> None:
+        def names(message: Write | Written | Read | Answer | Repair | Repaired | Forward | Forwarded) -> None:
             found = request_of(Deliver(A, message))
             if isinstance(message, Repair) or type(message) not in named:
                 assert found is None
@@ -118,7 +118,7 @@ def test_a_started_node_takes_whatever_can_be_decoded(happenings: list[Event]) -
         assert advance(server, event) == before, "the same step again decides the same"
         hands.event(A, event)
         server = hands.servers[A]
-        assert server.node.in_flight == len(server.requests)
+        assert server.node.in_flight + server.node.lingering == len(server.requests)
         assert server.node.started
         assert all(name in server.timers for name in server.requests)
         assert server.timers == server.requests.keys(), "whatever waits has a timer, and nothing else has"

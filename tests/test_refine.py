@@ -15,7 +15,7 @@ from spec import protocol
 from spec.abstraction import abstraction
 from spec.cluster import Action
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.types import Config, Key
+from spec.types import Key
 from spec.world import Scenario, State
 
 STATES = 1_500
@@ -44,6 +44,10 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "sloppy-ask-again",
         "sloppy-ask-elsewhere",
         "stand-in-ask-again",
+        "put-all-get-one",
+        "primaries",
+        "basic-quorum",
+        "blocking",
     ):
         result, refinement = refine(name)
         assert result.violation is None, f"{name}: {result.violation}"
@@ -73,8 +77,6 @@ def forgetting(field: str) -> Abstraction:
             empty = type(value)()
         elif isinstance(value, FMap):
             empty = FMap.of({name: replace(disk, births=0) for name, disk in value.items()})
-        elif isinstance(value, Config):
-            empty = replace(value, r=3, w=3)
         return replace(whole, **{field: empty})
 
     return abstracted

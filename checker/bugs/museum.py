@@ -18,7 +18,9 @@ from checker.bugs import (
     amnesia,
     clock_pruning,
     last_write_wins,
+    live_not_acked,
     lost_sibling,
+    read_goes_back,
     reused_actor,
     sibling_explosion,
     sloppy_is_strict,
@@ -39,7 +41,17 @@ def exhibit(room: ModuleType) -> Bug:
     return replace(bug, page=page)
 
 
-ROOMS = (lost_sibling, sibling_explosion, clock_pruning, amnesia, reused_actor, sloppy_is_strict, last_write_wins)
+ROOMS = (
+    lost_sibling,
+    sibling_explosion,
+    clock_pruning,
+    amnesia,
+    reused_actor,
+    sloppy_is_strict,
+    live_not_acked,
+    read_goes_back,
+    last_write_wins,
+)
 BUGS: dict[str, Bug] = {bug.name: bug for bug in map(exhibit, ROOMS)}
 
 
