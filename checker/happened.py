@@ -4,7 +4,8 @@ Within one log the lines are in order. Between logs there are four kinds of caus
 
 * a message is received after the step that sent it: the stamp of a `Deliver` must name a `Send` of that very message to
   this very node. The network may lose, delay and reorder messages, and may repeat them: a repetition is counted, and
-  is no violation, for the specification's network may do the same;
+  is no violation, for the specification's network may do the same. A node that lost a disk lost its log with it, or
+  the last part: whatever others received from there was sent by a step that nobody can name any more;
 * a node is asked after the client said that it asks (a put that it may ask again: after it first did);
 * a client is told after a node replied;
 * what happens at one client later than at another, by the machine's clock, happened after it.
@@ -52,7 +53,7 @@ class Traffic(Struct, frozen=True):
     repeated: int = 0
     """Of these, those that had been received before."""
     unmatched: int = 0
-    """Of these, those that were sent before the sender's recording began."""
+    """Of these, those that were sent before the sender's recording began, or whose sending was lost with a disk."""
 
 
 def match_messages(logs: Logs, causes: Causes) -> Traffic:
@@ -76,7 +77,12 @@ def match_messages(logs: Logs, causes: Causes) -> Traffic:
             delivered += 1
             repeated += (stamp, log) in seen
             seen.add((stamp, log))
-            sent = sent_at(logs.nodes[sender], node, index, stamp)
+            try:
+                sent = sent_at(logs.nodes[sender], node, index, stamp)
+            except Invalid:
+                if not logs.nodes[sender].lost:
+                    raise
+                sent = None  # by a run of which the log was lost
             if sent is None:
                 unmatched += 1
             else:
@@ -216,7 +222,7 @@ def fit_answer(
     if here:
         return here[0] if len(here) == 1 else None
     node = next(node for node in logs.nodes if node.name == call.call.node)
-    if answer.request in invoked:
+    if answer.request in invoked and not node.lost:
         observed = cut(show(answer.result))
         there = [logs.nodes[at.log].place(at.entry) for at, _ in replies]
         given = [cut(f"node {logs.nodes[at.log].name} replied {show(result)}") for at, result in replies]

@@ -15,6 +15,10 @@ can matter:
   of that were shown;
 * of requests, messages and clients, those that the step changed.
 
+Where a disk was lost its log was lost with it, or the last part of it, and with that the order of what others had from
+there. Then claims that depend on the order are judged in the end, when the node has caught up; or not at all, if they
+are about what somebody was told at a moment.
+
 At the end every key is judged once more with its whole history. What was there before the recording began is taken at
 its word: its writers were shown what its contexts cover.
 """
@@ -47,7 +51,21 @@ from spec.events import (
 )
 from spec.history import NOBODY, NOTHING_OWED, Created, History, having_read, promised_to, record
 from spec.maps import FMap, FSet, SetMap
-from spec.messages import Forward, Found, Get, Handoff, Put, Read, Repair, Result, Taken, Write, Written, shown_by
+from spec.messages import (
+    Fetched,
+    Forward,
+    Found,
+    Get,
+    Handoff,
+    Put,
+    Read,
+    Repair,
+    Result,
+    Taken,
+    Write,
+    Written,
+    shown_by,
+)
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, PutWishes
@@ -104,6 +122,9 @@ class Judge:
         skipped = ONE_ORDER if another else frozenset()
         claims = [claim for claim in CLAIMS if claim.name not in skipped]
         self._claims = [claim for claim in claims if is_promised(claim, logs.config, wishes=have_wishes(logs))]
+        self._at_the_end: list[Claim] = []
+        if logs.lost:
+            self._claims, self._at_the_end = parted(self._claims)
         self._concerned: dict[frozenset[str], list[Claim]] = {}
         self._turn: Counter[str] = Counter()
         self._before = 0
@@ -134,7 +155,8 @@ class Judge:
             clients = tuple(view.clients.values())
             history = History(SetMap(), view.all(), view.frontier, FSet.of(view.refused))
             state = State(view.servers, clients, Network(), Faults(), history)
-            self._evaluate(self._claims, state, None, state, [self._last_place()], lambda: [AT_THE_END])
+            claims = [*self._claims, *self._at_the_end]
+            self._evaluate(claims, state, None, state, [self._last_place()], lambda: [AT_THE_END])
             everything += view.all()
         whole = State(self._servers, (), Network(), Faults(), History(SetMap(), FSet.of(everything), FSet()))
         uniqueness = [claim for claim in self._claims if claim.name == "dot-uniqueness"]
@@ -143,9 +165,13 @@ class Judge:
     # One step.
 
     def _step(self, place: Place, step: Step, request: Request | None) -> None:
-        key = self._key_of(step.event)
-        if key is None:
-            return
+        keys = self._keys_of(step.event)
+        strangers = [write for write in step.writes if isinstance(write, WriteRow) and write.key not in keys]
+        assert not strangers, "a step writes the rows of the keys that it is about"
+        for key in keys:
+            self._step_of(key, place, step, request)
+
+    def _step_of(self, key: Key, place: Place, step: Step, request: Request | None) -> None:
         view = self._view(key)
         change = Change(view)
         if isinstance(step.event, Invoke):
@@ -191,8 +217,7 @@ class Judge:
     def _write(self, view: View, change: Change, key: Key, step: Step, request: Request | None) -> None:
         row = None
         for written in step.writes:
-            if isinstance(written, WriteRow):
-                assert written.key == key, "a step writes the row of the key that it is about"
+            if isinstance(written, WriteRow) and written.key == key:
                 row = written.row
                 change.kinds.add(DISK)
                 unknown = FSet.of(v for v in row.siblings if v not in view.created)
@@ -303,8 +328,15 @@ class Judge:
 
     # Views.
 
+    def _keys_of(self, event: Event) -> tuple[Key, ...]:
+        """The keys that an event is about; none if it is about none, or nobody can know."""
+        if isinstance(event, Deliver) and isinstance(event.message, Fetched):
+            return tuple([key for key, _ in event.message.rows])
+        key = self._key_of(event)
+        return () if key is None else (key,)
+
     def _key_of(self, event: Event) -> Key | None:
-        """The key that an event is about; None if it is about none, or nobody can know."""
+        """The one key that an event is about."""
         if isinstance(event, Invoke):
             self._keys[event.request] = event.operation.key
             return event.operation.key
@@ -313,6 +345,7 @@ class Judge:
             if isinstance(message, Write | Read | Repair | Handoff | Taken):
                 return message.key
             if isinstance(message, Forward):
+                self._keys[message.request] = message.operation.key  # whom its client asked may have lost its log
                 return message.operation.key
         about = request_of(event)
         return None if about is None else self._keys.get(about)
@@ -351,6 +384,15 @@ def have_wishes(logs: Logs) -> bool:
     """Whether a request of a run asks for other quorums than the store's."""
     asked = (step.event.operation for node in logs.nodes for step in node.steps if isinstance(step.event, Invoke))
     return any(operation.wishes not in (AS_CONFIGURED_GET, AS_CONFIGURED_PUT) for operation in asked)
+
+
+IN_THE_END = frozenset({"no-lost-write", "quorum-meaning-put", "refusal-is-final"})
+"""Claims that depend on the order, and that the state in the end says something about by itself."""
+
+
+def parted(claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """Those of these claims that can be judged all along where logs were lost, and those only in the end."""
+    return [c for c in claims if c.name in ONE_ORDER], [c for c in claims if c.name in IN_THE_END]
 
 
 def leaving_of(step: Step) -> list[Envelope | Reply]:

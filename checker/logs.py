@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from spec.events import Start
-from spec.messages import Put, as_asked_again
+from spec.events import Deliver, Start, WriteDisk
+from spec.messages import Known, Put, as_asked_again
 from spec.ring import Ring, build_ring
 from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, Line, NodeLog, Returned, Step, link_encoded
 from spec.types import ClientId, Config, NodeId, RequestId
@@ -67,6 +67,8 @@ class NodeRecord(Struct, frozen=True):
     steps: tuple[Step, ...]
     first_of_epoch: dict[int, int]
     """For each epoch, the index of its first step."""
+    found_out: int | None
+    """The index of the first step in which the node found out that a disk of it was lost; None if there is none."""
 
     @property
     def name(self) -> NodeId:
@@ -75,8 +77,13 @@ class NodeRecord(Struct, frozen=True):
 
     @property
     def whole(self) -> bool:
-        """Whether the recording began when the node did."""
-        return self.head.disk is None
+        """Whether the recording began when the node did, and nothing of it was lost."""
+        return self.head.disk is None and not self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether the node found out, in this log, that a disk of it was lost, and with it a log or a part of one."""
+        return self.found_out is not None
 
     def place(self, index: int) -> Place:
         """The line of a step."""
@@ -114,6 +121,11 @@ class Logs(Struct, frozen=True):
     ring: Ring
     nodes: tuple[NodeRecord, ...]
     clients: tuple[ClientRecord, ...]
+
+    @property
+    def lost(self) -> bool:
+        """Whether some of it was lost with a disk."""
+        return any(node.lost for node in self.nodes)
 
     @property
     def whole(self) -> bool:
@@ -228,7 +240,14 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
         steps.append(entry)
     if not steps:
         raise Invalid("log", [Place(file, 1)], "the log holds no step, not even the start of the node")
-    return NodeRecord(file, head, tuple(steps), first_of_epoch)
+    found_out = next((index for index, step in enumerate(steps) if is_loss(step)), None)
+    return NodeRecord(file, head, tuple(steps), first_of_epoch, found_out)
+
+
+def is_loss(step: Step) -> bool:
+    """Whether a node learns in this step that a disk of it was lost."""
+    learns = isinstance(step.event, Deliver) and isinstance(step.event.message, Known)
+    return learns and any(isinstance(write, WriteDisk) for write in step.writes)
 
 
 def check_head(file: str, head: NodeLog, epoch: int) -> None:

@@ -570,6 +570,11 @@ MODELS: dict[str, Model] = {
         scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=WIPE, patience=2),
         claims=("no-lost-write", "one-dot-per-request"),
     ),
+    "restart-again": Model(
+        about="two puts, asked again, of a node that may crash, and then has to ask whether its disk is from the past",
+        scenario=world((P,), (P,), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR[:1], faults=CRASH, patience=1),
+        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
+    ),
     "wipe-show": Model(
         about="a client writes over what its put left, at the first owner, which comes back with an empty disk",
         scenario=world((V, S), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),

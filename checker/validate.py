@@ -63,6 +63,8 @@ class Report(Struct, frozen=True, kw_only=True):
     strangers: int = 0
     """Of these, by clients without a log: their place in real time is not known."""
     restarts: int = 0
+    lost: tuple[str, ...] = ()
+    """The nodes that lost a disk, and with it their log, or the last part of it."""
     orders: int = 0
     """In how many orders the run was judged."""
     properties: tuple[Judged, ...] = ()
@@ -114,6 +116,7 @@ def check(logs: Logs, orders: int, seed: int) -> Report:
         requests=len(called),
         strangers=strangers,
         restarts=sum(len(node.first_of_epoch) - 1 for node in logs.nodes),
+        lost=tuple(node.name for node in logs.nodes if node.lost),
         orders=1 + orders,
         properties=tuple(Judged(claim.name, times[claim.name], claim.name in met) for claim in CLAIMS),
     )
@@ -164,6 +167,7 @@ def told(directory: Path, report: Report) -> str:
     lines = [
         f"{directory} is a run of the specification",
         f"  {count(report.nodes, 'node')}, {count(report.steps, 'step')}{crashes}; {seen}; {asked}",
+        *([f"  lost with a disk: what {', '.join(report.lost)} recorded on it"] if report.lost else []),
         f"  properties judged along {count(report.orders, 'order')} that respect happened-before:",
     ]
     width = max(len(judged.name) for judged in report.properties)

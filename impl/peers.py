@@ -197,7 +197,7 @@ class Peers:
 
     def status(self) -> tuple[PeerStatus, ...]:
         """What this node knows of each."""
-        now, owed = time.monotonic(), self._hints.counts()
+        now, owed, seen = time.monotonic(), self._hints.counts(), self.standing.seen
         return tuple(
             PeerStatus(
                 name=name,
@@ -207,6 +207,7 @@ class Peers:
                 lost=link.queue.lost,
                 opinion=self._detector.opinion(name, now),
                 owed=owed.get(name, 0),
+                mark=seen[name],
             )
             for name, link in self._links.items()
         )

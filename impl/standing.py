@@ -10,7 +10,7 @@ from __future__ import annotations
 from impl.nodelog import Say
 from impl.runtime import Runtime
 from spec.events import Beat
-from spec.maps import FSet
+from spec.maps import Counts, FSet
 from spec.types import NodeId
 
 BEAT_SECONDS = 1.0
@@ -45,6 +45,12 @@ class Standing:
         """Who still has to give it what it lost."""
         disk = self._runtime.storage.disk()
         return FSet() if disk is None else disk.lacking
+
+    @property
+    def seen(self) -> Counts[NodeId]:
+        """The highest mark that was seen of each other node."""
+        disk = self._runtime.storage.disk()
+        return Counts() if disk is None else disk.seen
 
     def due(self, now: float) -> list[Beat]:
         """The beat that is due now, if one is. One that would ask again waits while what was asked for comes."""

@@ -196,6 +196,8 @@ class PeerStatus(Struct, frozen=True):
     """What the failure detector says of it."""
     owed: int
     """Keys of which something is to be handed over to it."""
+    mark: int
+    """The highest mark of its disk that was seen."""
 
 
 class Status(Struct, frozen=True, tag=True):

@@ -21,7 +21,7 @@ from spec.clock import Dot, covers, show_clock
 from spec.cluster import Action, Arrive, Restore, Wipe
 from spec.history import NOBODY, known_by, wished
 from spec.maps import FSet
-from spec.messages import Answer, Forwarded, Handoff, Repair, Write, shown_by
+from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by
 from spec.network import Envelope, crosses
 from spec.placement import is_owner
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, must_meet, read_quorum, write_quorum
@@ -55,6 +55,9 @@ def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings
         message = envelope.message
         if isinstance(message, Write | Answer | Repair | Handoff):
             yield ("a message", envelope.source, envelope.target), message.siblings
+        elif isinstance(message, Fetched):
+            for _, siblings in message.rows:
+                yield ("a message", envelope.source, envelope.target), siblings
         elif isinstance(message, Forwarded):
             shown = shown_by(message.result)
             if shown is not None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from spec.maps import FSet
 from spec.ring import owners_of
 from spec.rows import Disk, Row
+from spec.siblings import context_of
 from spec.state import Node, Storage
 from spec.types import Key, NodeId
 
@@ -55,8 +56,11 @@ def numbered(disk: Disk, row: Row) -> Row:
 
 
 def may_have_lost(node: Node, disk: Disk, row: Row, key: Key) -> bool:
-    """Whether the node may have minted for requests that neither its disk nor its row remembers any more."""
-    return disk.forgetful or 0 < row.birth <= disk.since or not may_answer(node, disk, key)
+    """Whether the node may have minted for requests that the row does not remember: on a disk that is lost, or that
+    was not, under an earlier name; then the row knows writes of that name."""
+    if disk.forgetful or not may_answer(node, disk, key):
+        return True
+    return any(a.node == node.name and a.incarnation != disk.incarnation for a in context_of(row.siblings))
 
 
 def begun_anew(node: Node, disk: Disk) -> Disk:

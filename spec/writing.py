@@ -81,7 +81,7 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole:
     """Why a put may not mint this dot and turn the one row into the other; empty if it may."""
     if put.again and may_have_forgotten(row):
         return "it may be among the puts that are no longer remembered"
-    if put.again and lost:
+    if lost:
         return "it may be among the puts that were lost with a disk"
     if put.again and not sole:
         return "another node may have coordinated it"
@@ -111,7 +111,8 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
         sole = is_sole_coordinator(node, asked, stands_for)
-        problem = put_problem(put, dot, row, minted, limits, sole, may_have_lost(node, disk, held, put.key))
+        lost = put.again and may_have_lost(node, disk, held, put.key)
+        problem = put_problem(put, dot, row, minted, limits, sole, lost)
         if problem:
             return refuse(node, asked.origin, request, put, Refused(problem))
         if row.birth == 0:

@@ -1,4 +1,4 @@
-"""Everything at once: nodes killed, stopped and cut off while clients read and write, for as long as one likes.
+"""Everything at once: nodes killed, stopped and cut off, disks lost and replaced by old copies, while clients go on.
 
 Writers work on a few shared keys and many of their own. Every put writes a value of its own, over the context of a get
 or blindly; what its writer had been shown is remembered, and in the end every acknowledged write must be accounted
@@ -9,6 +9,7 @@ for: read again at every node, or superseded through a chain of writers each of 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -18,8 +19,9 @@ from msgspec.structs import replace
 
 from checker.stateful import Promises, Read, Stored, TurnedDown, Unknown
 from impl.client import Client, MayHaveHappened, OperationFailed
+from impl.inspection import inspect_file
 from impl.local import LocalCluster, open_cluster
-from impl.wire import CallFaults
+from impl.wire import CallFaults, Status
 from spec.types import Config, NodeId
 
 CONFIG = Config(partitions=16, tokens=8, put_timeout_ms=500, get_timeout_ms=500)
@@ -38,6 +40,8 @@ class Chaos:
         self.chance = Random(seed)
         self.logs = directory / "logs"
         self.logs.mkdir(parents=True)
+        self.copies = directory / "copies"
+        self.copies.mkdir()
         self.cluster: LocalCluster = open_cluster(directory / "cluster", NODES, config, record=True, faults=True)
         self.promises = Promises(config.w, reads_meet_writes=not sloppy)
         self.done = Counter[str]()
@@ -114,9 +118,11 @@ class Chaos:
         """One thing after another goes wrong, with one or two nodes at a time; whatever it was, it is mended."""
         while not self.stop.is_set():
             nodes = self.chance.sample(self.cluster.nodes, self.chance.choice((1, 1, 2)))
-            kind = self.chance.choice((self.kill, self.kill, self.freeze, self.cut, self.cut_one_way, self.disturb))
-            self.done[kind.__name__.replace("_", " ")] += 1
-            await kind(nodes)
+            kind = self.chance.choice(
+                (self.kill, self.kill, self.freeze, self.cut, self.cut_one_way, self.disturb, self.wipe, self.restore)
+            )
+            if await kind(nodes) is not False:
+                self.done[kind.__name__.replace("_", " ")] += 1
 
     async def pause(self) -> None:
         """Let it be like this for a while."""
@@ -163,6 +169,67 @@ class Chaos:
         await self.pause()
         await self.cluster.heal()
 
+    # Disks. One at a time, and W = 2: what was acknowledged is on another disk, until it is on this one again.
+
+    async def wipe(self, nodes: list[NodeId]) -> bool:
+        """A node comes back with no data file."""
+        return await self.lose_disk(nodes[0], None)
+
+    async def restore(self, nodes: list[NodeId]) -> bool:
+        """A node comes back with a copy of its data file from before; the first time there is none, and one is made."""
+        node = nodes[0]
+        copy = self.copies / node
+        if not copy.exists():
+            await self.cluster.kill(node)
+            self.copy(self.cluster.directory, copy, node)
+            await self.cluster.start(node)
+            return False
+        return await self.lose_disk(node, copy)
+
+    async def lose_disk(self, node: NodeId, copy: Path | None) -> bool:
+        """Kill a node, put the copy, or nothing, in place of its data file, and wait until it has caught up.
+
+        Not if others have seen no later mark of it: then nobody could tell.
+        """
+        mark = 0
+        if copy is not None:
+            with inspect_file(copy / f"{node}.db") as file:
+                about = file.about().disk
+                assert about is not None, "it was written by a node"
+                mark = about.mark
+        for other in self.cluster.nodes:
+            if other != node:
+                seen = await self.status(other)
+                if seen is None or next(peer.mark for peer in seen.peers if peer.name == node) <= mark:
+                    return False
+        await self.cluster.kill(node)
+        for file_ in self.cluster.directory.glob(f"{node}.db*"):
+            file_.unlink()
+        if copy is not None:
+            self.copy(copy, self.cluster.directory, node)
+            shutil.rmtree(copy)
+        await self.pause()
+        await self.cluster.start(node)
+        async with asyncio.timeout(PEACE_SECONDS):
+            while (status := await self.status(node)) is None or not status.confirmed or status.lacking:
+                await asyncio.sleep(0.02)
+        return True
+
+    @staticmethod
+    def copy(source: Path, target: Path, node: NodeId) -> None:
+        """Copy the data file of a node that is down, and its write-ahead log."""
+        target.mkdir(exist_ok=True)
+        for file in source.glob(f"{node}.db*"):
+            shutil.copyfile(file, target / file.name)
+
+    async def status(self, node: NodeId) -> Status | None:
+        """How a node is; None if it cannot be asked."""
+        try:
+            async with await self.cluster.client(node) as store:
+                return await store.status()
+        except OperationFailed:
+            return None
+
     # The account.
 
     async def account(self) -> None:
@@ -184,11 +251,8 @@ class Chaos:
 
     async def at_peace(self, node: NodeId) -> bool:
         """Whether a node owes nobody anything and suspects nobody; not if it cannot be asked, as while links mend."""
-        try:
-            async with await self.cluster.client(node) as store:
-                return not any(peer.owed or peer.opinion.why for peer in (await store.status()).peers)
-        except OperationFailed:
-            return False
+        status = await self.status(node)
+        return status is not None and not any(peer.owed or peer.opinion.why for peer in status.peers)
 
 
 def tell(done: Counter[str]) -> str:

@@ -404,9 +404,17 @@ MUTANTS = (
     Mutant(
         name="a put that is asked again is minted again where a disk was lost",
         file="writing.py",
-        old="put.again and lost",
-        new="False",
+        old="    if lost:\n",
+        new="    if False:\n",
         model="wipe-again",
+        claim="one-dot-per-request",
+    ),
+    Mutant(
+        name="a row that is named anew forgets that it had another name",
+        file="trust.py",
+        old="any(a.node == node.name and a.incarnation != disk.incarnation for a in context_of(row.siblings))",
+        new="0 < row.birth <= disk.since",
+        model="restart-again",
         claim="one-dot-per-request",
     ),
     Mutant(

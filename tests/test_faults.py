@@ -57,7 +57,7 @@ def test_six_seconds_of_chaos(tmp_path: Path, sloppy: bool) -> None:
 @pytest.mark.parametrize("sloppy", [False, True])
 def test_two_minutes_of_chaos(tmp_path: Path, sloppy: bool) -> None:
     chaos = survive(tmp_path, 120, 1, sloppy=sloppy)
-    assert all(chaos.done[kind] for kind in ("kill", "freeze", "cut", "cut one way", "disturb"))
+    assert all(chaos.done[kind] for kind in ("kill", "freeze", "cut", "cut one way", "disturb", "wipe", "restore"))
     assert chaos.done["acknowledged"] > 1_000
 
 
