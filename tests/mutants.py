@@ -129,10 +129,12 @@ MUTANTS = (
         runs=True,
     ),
     Mutant(
-        name="owners are asked although they are suspected",
+        name="a node that owns nothing of a key lets the first owner coordinate, suspected or not",
         file="placement.py",
-        old="(name for name in walk_of(node.ring, key) if name not in node.suspected)",
-        new="(name for name in walk_of(node.ring, key))",
+        old="    if node.name in holders:\n        return node.name\n"
+        "    owners = owners_of(node.ring, key, node.config.n)\n    if not node.config.sloppy:\n",
+        new="    owners = owners_of(node.ring, key, node.config.n)\n"
+        "    if node.name in owners:\n        return node.name\n    if True:\n",
         model="always-writable-three",
         claim="always-writable-client1#1",
         runs=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,13 @@ import pytest
 from checker.check import HOLDS, VIOLATED, check
 from checker.eventually import ENDURING, Enduring
 from checker.liveness import check_liveness
+from checker.liveness_report import liveness
 from checker.replay import replay
+from impl.local import open_cluster
+from impl.storage import open_storage
+from spec.ring import Member, build_ring, owners_of
+from spec.types import Config, Key, Value
+from tests.test_zones import suspect_all
 
 LARGE = ("hints-drain-restless", "converge-crash-sloppy", "always-writable")
 QUICK = tuple(name for name in ENDURING if name not in LARGE)
@@ -38,13 +46,13 @@ def test_larger_worlds_keep_what_they_promise_in_the_end(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if MUST_FAIL[name]])
-def test_each_condition_is_needed(name: str, tmp_path: Path) -> None:
+def test_each_condition_is_needed(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without it there is a fair run against the claim, which replays."""
     run = tmp_path / "run.itf.json"
-    assert check(ENDURING, name, out=run) == VIOLATED
-    failed = [claim for claim in check_liveness(made(name)).claims if claim.standing == "violated"]
-    assert MUST_FAIL[name] in [claim.name for claim in failed]
-    assert all(claim.lasso is not None for claim in failed)
+    assert liveness(ENDURING, name, json=True, out=run) == VIOLATED
+    failed = [claim for claim in json.loads(capsys.readouterr().out)["claims"] if claim["standing"] == "violated"]
+    assert MUST_FAIL[name] in [claim["name"] for claim in failed]
+    assert all(claim["stem"] for claim in failed)
     assert replay(ENDURING, run) == HOLDS
 
 
@@ -73,3 +81,32 @@ def test_the_restless_spend_nothing() -> None:
     for action in list(machine.actions(state)):
         after = machine.step(state, action)
         assert after.faults == state.faults
+
+
+def test_the_last_of_four_processes_takes_every_put_and_hands_it_over(tmp_path: Path) -> None:
+    """The three claims on real nodes: every put succeeds at who is left, and in the end the owners have it, alone."""
+    config = Config(n=3, r=1, w=1, partitions=16, tokens=8)
+    keys = [Key(b"key-%d" % number) for number in range(40)]
+
+    async def main() -> None:
+        async with open_cluster(tmp_path / "cluster", "abcd", config) as cluster:
+            for name in "abc":
+                await cluster.kill(name)
+            await suspect_all(cluster, "abc")
+            async with await cluster.client("d", attempts=1) as last:
+                for key in keys:
+                    await last.put(key, key)
+            await cluster.start("a", "b", "c")
+            for name in cluster.nodes:
+                async with await cluster.client(name) as client:
+                    while any(peer.owed for peer in (await client.status()).peers):
+                        await asyncio.sleep(0.05)
+            await cluster.stop()
+        ring = build_ring(tuple(Member(name) for name in cluster.nodes), config)
+        for name in cluster.nodes:
+            storage = open_storage(cluster.data(name))
+            held = {key: [version.value for version in row.siblings] for key, row in storage.rows()}
+            storage.close()
+            assert held == {key: [Value(key)] for key in keys if name in owners_of(ring, key, config.n)}
+
+    asyncio.run(main())
