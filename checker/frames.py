@@ -159,7 +159,8 @@ class Frames:
 
     def is_spent(self, state: State, envelope: Envelope) -> bool:
         """Whether a message can change nothing any more, as things stand at both ends."""
-        return self.driver.is_spent(envelope, state.servers[envelope.target], state.servers[envelope.source])
+        servers, driver = state.servers, self.driver
+        return driver.is_spent(envelope, servers[envelope.target], servers[envelope.source], driver.advance)
 
     def form(self, head: State, envelope: Envelope) -> Envelope | None:
         """What stands for a message in flight, as things stand at both ends; None for one that is spent."""

@@ -30,19 +30,19 @@ from spec import cluster
 from spec.cluster import Action
 from spec.events import Event
 from spec.network import Envelope
-from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
+from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck, replicas
 from spec.quorum import GetWishes, PutWishes
 from spec.ring import Member, build_ring, owners_of
-from spec.spent import DRIVER, Driver
+from spec.spent import DRIVER, AdvanceFunction, Driver
 from spec.types import Config, Key, Limits, NodeId
 from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, ShownPut, State, Task
 
 # What a claim reads of a state. A claim that is not named is asked about every state.
 READS: dict[str, Callable[[State], Hashable]] = {
-    "no-lost-write": lambda s: (disks(s), s.history),
-    "quorum-meaning-put": lambda s: (disks(s), s.history),
+    "no-lost-write": lambda s: (disks(s), s.history) if s.history.acknowledged else None,
+    "quorum-meaning-put": lambda s: (disks(s), s.history) if s.history.acknowledged else None,
     "placement": lambda s: disks(s),
-    "merge-is-join": lambda s: disks(s),
+    "merge-is-join": lambda s: frozenset([siblings for _, _, siblings in replicas(s)]),
     "dot-uniqueness": lambda s: s.history.created,
     "one-dot-per-request": lambda s: s.history.created,
     "context-honesty": lambda s: (s.clients, s.history.created),
@@ -87,10 +87,10 @@ def remembering(driver: Driver) -> Driver:
             known = steps[server, event] = driver.advance(server, event)
         return known
 
-    def spent(envelope: Envelope, target: Server, source: Server) -> bool:
+    def spent(envelope: Envelope, target: Server, source: Server, _: AdvanceFunction) -> bool:
         known = verdicts.get((envelope, target, source))
         if known is None:
-            known = verdicts[envelope, target, source] = driver.is_spent(envelope, target, source)
+            known = verdicts[envelope, target, source] = driver.is_spent(envelope, target, source, advance)
         return known
 
     return Driver(advance, spent)

@@ -298,12 +298,19 @@ def suspicions(scenario: Scenario, state: State) -> Iterator[Suspect]:
 
 def handoffs(scenario: Scenario, state: State) -> Iterator[HandOver]:
     """Every hint that may be handed over; not again while it is under way, or the answer is."""
-    under_way = {(e.source, e.target) for e in state.network.in_flight if isinstance(e.message, Handoff)}
-    under_way |= {(e.target, e.source) for e in state.network.in_flight if isinstance(e.message, Taken)}
     for name, server in state.servers.items():
-        for target in server.disk.row(scenario.key).owed - server.node.suspected:
-            if server.node.started and (name, target) not in under_way:
+        for target in server.disk.row(scenario.key).owed:
+            if server.node.started and target not in server.node.suspected and not handing(state.network, name, target):
                 yield HandOver(name, target, scenario.key)
+
+
+def handing(network: Network, name: NodeId, target: NodeId) -> bool:
+    """Whether what a node owes another is under way, or the answer is."""
+    return any(
+        (isinstance(e.message, Handoff) and (e.source, e.target) == (name, target))
+        or (isinstance(e.message, Taken) and (e.target, e.source) == (name, target))
+        for e in network.in_flight
+    )
 
 
 def node_actions(scenario: Scenario, state: State) -> Iterator[Awaited]:

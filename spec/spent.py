@@ -40,6 +40,7 @@ from spec.types import NodeId, RequestId
 from spec.world import Advance, Client, Server, State, advance, request_at_hand
 
 AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
+"""How a server is moved."""
 
 
 def is_spent(envelope: Envelope, target: Server, source: Server, advanced: AdvanceFunction = advance) -> bool:
@@ -53,11 +54,15 @@ def is_spent(envelope: Envelope, target: Server, source: Server, advanced: Advan
     )
 
 
+SpentFunction: TypeAlias = Callable[[Envelope, Server, Server, AdvanceFunction], bool]
+"""Whether a message is spent, given the servers at both ends and how they are moved."""
+
+
 class Driver(Struct, frozen=True):
     """How servers are moved: `advance` and `is_spent`, or the same with a memory."""
 
     advance: AdvanceFunction = advance
-    is_spent: Callable[[Envelope, Server, Server], bool] = is_spent
+    is_spent: SpentFunction = is_spent
 
 
 DRIVER = Driver()
@@ -100,7 +105,7 @@ def settle(before: State, after: State, driver: Driver, losing: tuple[NodeId, ..
             continue
         if may_matter_later(envelope.message) or (reopening and names_one_of(reopening, envelope)):
             continue
-        if spent(envelope, servers[target], servers[source]):
+        if spent(envelope, servers[target], servers[source], driver.advance):
             gone.add(envelope)
     if not gone:
         return after

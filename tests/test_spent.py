@@ -23,7 +23,7 @@ from spec.events import Deliver
 from spec.messages import Repair, Write, Written
 from spec.network import Envelope
 from spec.ring import Member, build_ring, owners_of
-from spec.spent import DRIVER, Driver
+from spec.spent import DRIVER, AdvanceFunction, Driver, is_spent
 from spec.types import Config, NodeId
 from spec.world import BlindPut, Faults, Look, Scenario, Server, State, Task
 from tests.small import KEY, small_config
@@ -114,7 +114,9 @@ def without_reopening(driver: Driver) -> Spent:
 
     def spent(state: State) -> frozenset[Envelope]:
         return frozenset(
-            e for e in state.network.in_flight if driver.is_spent(e, state.servers[e.target], state.servers[e.source])
+            e
+            for e in state.network.in_flight
+            if driver.is_spent(e, state.servers[e.target], state.servers[e.source], driver.advance)
         )
 
     return spent
@@ -165,8 +167,8 @@ def test_a_wrong_rule_is_noticed(name: str, wrong: Callable[[Driver], Spent]) ->
 def test_taking_out_too_much_loses_an_outcome() -> None:
     """The comparison can fail: here acknowledgements are always taken for spent."""
 
-    def eager(envelope: Envelope, target: Server, source: Server) -> bool:
-        return isinstance(envelope.message, Written) or DRIVER.is_spent(envelope, target, source)
+    def eager(envelope: Envelope, target: Server, source: Server, advanced: AdvanceFunction) -> bool:
+        return isinstance(envelope.message, Written) or is_spent(envelope, target, source, advanced)
 
     world = MODELS["a put and a duplicate"]
     kept = reachable(replace(world, keep_spent=True), DRIVER)
