@@ -37,9 +37,10 @@ def look_closely(machine: Machine[S, A]) -> None:
     except Exception:
         return
     queue: deque[tuple[tuple[Step[S, A], ...], S]] = deque()
+    parts: dict[int, object] = {}
     for state in initial:
         path: tuple[Step[S, A], ...] = (Step(None, state),)
-        _refuse_changeable(state, "an initial state", path)
+        _refuse_changeable(state, "an initial state", path, parts)
         queue.append((path, state))
     try:
         seen = set(initial)
@@ -51,7 +52,7 @@ def look_closely(machine: Machine[S, A]) -> None:
             there = (*path, Step(action, after))
             if action is None:
                 raise ModelError("a step from the last state", "its action is None, which means the beginning", path)
-            _refuse_changeable(after, "the last state", there)
+            _refuse_changeable(after, "the last state", there, parts)
             if after not in seen:
                 seen.add(after)
                 queue.append((there, after))
@@ -84,33 +85,36 @@ def _told(transition: tuple[A, S]) -> str:
     return f"{show(action)} → {show(after)}"
 
 
-def _refuse_changeable(state: object, what: str, path: tuple[Step[S, A], ...]) -> None:
-    """Raises ModelError if a state can change, or is compared by identity."""
-    for said in _changeable(state, "it"):
+def _refuse_changeable(state: object, what: str, path: tuple[Step[S, A], ...], parts: dict[int, object]) -> None:
+    """Raises ModelError if a state can change, or is compared by identity; `parts`, by id, were looked at before."""
+    for said in _changeable(state, "it", parts):
         raise ModelError(what, said, path)
 
 
-def _changeable(value: object, place: str) -> Iterator[str]:
+def _changeable(value: object, place: str, parts: dict[int, object]) -> Iterator[str]:
     """What is wrong with a value or its parts, if anything."""
     kind = type(value)
-    if isinstance(value, ATOMS):
+    if id(value) in parts or isinstance(value, ATOMS):
         return
+    parts[id(value)] = value
     if isinstance(value, (list, dict, set, bytearray)):
         base = next(name for name in INSTEAD if any(c.__name__ == name for c in kind.__mro__))
         yield f"{place} is a {kind.__name__}, which can change: use {INSTEAD[base]}"
     elif isinstance(value, (tuple, frozenset)):
         for index, item in enumerate(value):
-            yield from _changeable(item, f"{place}[{index}]" if isinstance(value, tuple) else f"an element of {place}")
+            yield from _changeable(
+                item, f"{place}[{index}]" if isinstance(value, tuple) else f"an element of {place}", parts
+            )
     elif isinstance(value, Struct):
         if not value.__struct_config__.frozen:
             yield f"{place} is a {kind.__name__}, a Struct that can change: declare it frozen=True"
         for name in value.__struct_fields__:
-            yield from _changeable(getattr(value, name), f"{place}.{name}")
+            yield from _changeable(getattr(value, name), f"{place}.{name}", parts)
     elif dataclasses.is_dataclass(value):
         if not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # every dataclass has them
             yield f"{place} is a {kind.__name__}, a dataclass that can change: declare it frozen=True"
         for field in dataclasses.fields(value):
-            yield from _changeable(getattr(value, field.name), f"{place}.{field.name}")
+            yield from _changeable(getattr(value, field.name), f"{place}.{field.name}", parts)
     elif kind.__eq__ is object.__eq__:
         yield (
             f"{place} is a {kind.__name__}, of which no two are equal, and states are recognised by being equal: "

@@ -26,11 +26,14 @@ from checker.machine import Always, Property, Sometimes, SometimesStep, Transiti
 from checker.renaming import generators_of
 from checker.symmetry import Renamings, Symmetry
 from checker.tell import draw_action, tell_action, tell_changes
+from checker.verdicts import OF_COMPONENTS
 from spec import cluster
 from spec.cluster import Action
 from spec.events import Event
-from spec.network import Envelope
-from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck, replicas
+from spec.history import History
+from spec.maps import FMap
+from spec.network import Envelope, Network
+from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
 from spec.quorum import GetWishes, PutWishes
 from spec.ring import Member, build_ring, owners_of
 from spec.spent import DRIVER, AdvanceFunction, Driver
@@ -39,10 +42,10 @@ from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Serve
 
 # What a claim reads of a state. A claim that is not named is asked about every state.
 READS: dict[str, Callable[[State], Hashable]] = {
-    "no-lost-write": lambda s: (disks(s), s.history) if s.history.acknowledged else None,
-    "quorum-meaning-put": lambda s: (disks(s), s.history) if s.history.acknowledged else None,
-    "placement": lambda s: disks(s),
-    "merge-is-join": lambda s: frozenset([siblings for _, _, siblings in replicas(s)]),
+    "no-lost-write": lambda s: (held(s), s.history.created, s.history.acknowledged),
+    "quorum-meaning-put": lambda s: (held(s), owed(s), s.history),
+    "placement": lambda s: owed(s),
+    "merge-is-join": lambda s: held(s),
     "dot-uniqueness": lambda s: s.history.created,
     "one-dot-per-request": lambda s: s.history.created,
     "context-honesty": lambda s: (s.clients, s.history.created),
@@ -71,9 +74,14 @@ SPECIFICATION = Path(cluster.__file__).parent
 NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction")
 
 
-def disks(state: State) -> Hashable:
-    """What is durable, of all servers."""
-    return tuple([server.disk for _, server in state.servers.entries])
+def held(state: State) -> Hashable:
+    """Which sets disks hold; of one key, as is all that is explored."""
+    return tuple([row.siblings for _, server in state.servers.entries for _, row in server.disk.table.entries])
+
+
+def owed(state: State) -> Hashable:
+    """Who has a row, and what it owes to whom."""
+    return tuple([(name, row.owed) for name, server in state.servers.entries for _, row in server.disk.table.entries])
 
 
 def remembering(driver: Driver) -> Driver:
@@ -96,6 +104,26 @@ def remembering(driver: Driver) -> Driver:
     return Driver(advance, spent)
 
 
+def check_each(check: StateCheck) -> StateCheck:
+    """The same check, made once for each server and each message, for it reads these one by one."""
+    memory: dict[Hashable, str | None] = {}
+
+    def checked(state: State) -> str | None:
+        for entry in state.servers.entries:
+            if entry not in memory:
+                memory[entry] = check(State(FMap((entry,)), (), Network(), Faults(), History()))
+            if memory[entry] is not None:
+                return memory[entry]
+        for envelope in state.network.in_flight:
+            if envelope not in memory:
+                memory[envelope] = check(State(FMap(), (), Network((envelope,)), Faults(), History()))
+            if memory[envelope] is not None:
+                return memory[envelope]
+        return None
+
+    return checked
+
+
 def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCheck:
     """The same check, made once for each value of what it reads."""
     memory: dict[Hashable, str | None] = {}
@@ -109,6 +137,13 @@ def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCh
     return checked
 
 
+def remembered(name: str, check: StateCheck) -> StateCheck:
+    """A claim's check, asked once for what it reads."""
+    if name in OF_COMPONENTS:
+        return check_each(check)
+    return check_once(check, READS[name]) if name in READS else check
+
+
 def claimed(names: Iterable[str], *, memory: bool = True) -> list[Property[State, Action]]:
     """These claims of `spec.properties`, each with its *sometimes* twin."""
     wanted, found = set(names), list[Property[State, Action]]()
@@ -116,8 +151,7 @@ def claimed(names: Iterable[str], *, memory: bool = True) -> list[Property[State
         if claim.name not in wanted:
             continue
         if claim.check is not None:
-            reads = READS.get(claim.name) if memory else None
-            found.append(Always(claim.name, check_once(claim.check, reads) if reads else claim.check))
+            found.append(Always(claim.name, remembered(claim.name, claim.check) if memory else claim.check))
         if claim.step_check is not None:
             found.append(Transition(claim.name, claim.step_check))
         if claim.witness is not None:

@@ -341,15 +341,15 @@ def a_hint_is_let_go(before: State, _action: Action, after: State) -> bool:
 
 def merge_is_join(state: State) -> str | None:
     """Merging what disks hold is idempotent, commutative and associative."""
-    sets = tuple(dict.fromkeys(siblings for _, _, siblings in replicas(state)))
+    sets, merged = tuple(dict.fromkeys(siblings for _, _, siblings in replicas(state))), cache(merge)
     for a in sets:
-        if merge(a, a) != a:
-            return f"merging {show_set(a)} with itself gives {show_set(merge(a, a))}"
+        if merged(a, a) != a:
+            return f"merging {show_set(a)} with itself gives {show_set(merged(a, a))}"
         for b in sets:
-            if merge(a, b) != merge(b, a):
+            if merged(a, b) != merged(b, a):
                 return f"merging {show_set(a)} and {show_set(b)} depends on the order"
             for c in sets:
-                if merge(merge(a, b), c) != merge(a, merge(b, c)):
+                if merged(merged(a, b), c) != merged(a, merged(b, c)):
                     return f"merging {show_set(a)}, {show_set(b)} and {show_set(c)} depends on the grouping"
     return None
 

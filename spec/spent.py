@@ -84,8 +84,9 @@ def names_one_of(requests: Collection[RequestId], envelope: Envelope) -> bool:
 
 def may_matter_later(message: Message) -> bool:
     """Whether it concerns a row that is held for others, which may go and come again, or what a node has lost."""
-    fetched = isinstance(message, Fetch | Fetched)
-    return fetched or isinstance(message, Handoff | Taken) or (isinstance(message, Write) and message.owner is not None)
+    if isinstance(message, Write):
+        return message.owner is not None
+    return isinstance(message, (Handoff, Taken, Fetch, Fetched))
 
 
 def settle(before: State, after: State, driver: Driver, losing: tuple[NodeId, ...] = ()) -> State:
@@ -93,22 +94,20 @@ def settle(before: State, after: State, driver: Driver, losing: tuple[NodeId, ..
 
     What a node is told whose disk may yet be lost is never spent: it may come to know nothing of it.
     """
-    in_flight, servers, spent = after.network.in_flight, after.servers, driver.is_spent
-    changed = [new[0] for old, new in zip(before.servers.entries, servers.entries, strict=True) if old is not new]
+    in_flight, servers = after.network.in_flight, dict(after.servers.entries)
+    changed = [new[0] for old, new in zip(before.servers.entries, after.servers.entries, strict=True) if old is not new]
     reopening = reopened_by(in_flight, after.clients)
-    gone = set()
-    for envelope in in_flight:
-        target, source = envelope.target, envelope.source
-        if target not in changed and source not in changed:
-            continue
-        if target in losing or (source in losing and isinstance(envelope.message, Mark)):
-            continue
-        if may_matter_later(envelope.message) or (reopening and names_one_of(reopening, envelope)):
-            continue
-        if spent(envelope, servers[target], servers[source], driver.advance):
-            gone.add(envelope)
+    gone = [
+        e
+        for e in in_flight
+        if (e.target in changed or e.source in changed)
+        and not (losing and (e.target in losing or (e.source in losing and isinstance(e.message, Mark))))
+        and not may_matter_later(e.message)
+        and not (reopening and names_one_of(reopening, e))
+        and driver.is_spent(e, servers[e.target], servers[e.source], driver.advance)
+    ]
     if not gone:
         return after
     left = tuple([e for e in in_flight if e not in gone])
     network = Network(left, after.network.cut_off, after.network.repeating)
-    return State(servers, after.clients, network, after.faults, after.history)
+    return State(after.servers, after.clients, network, after.faults, after.history)
