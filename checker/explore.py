@@ -81,7 +81,7 @@ def explore(
 
 def conduct(search: "Search[S, A]") -> Result[S, A]:
     """Search to the end, or to what ends it; a search that was restored goes on."""
-    with _no_garbage_collection():
+    with no_garbage_collection():
         try:
             begins = not search.size()
             if begins:
@@ -98,7 +98,7 @@ def conduct(search: "Search[S, A]") -> Result[S, A]:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """No collections inside; afterwards as before."""
     was_enabled = gc.isenabled()
     gc.disable()

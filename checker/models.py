@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,21 +37,22 @@ from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
 from spec.quorum import GetWishes, PutWishes
 from spec.ring import Member, build_ring, owners_of
+from spec.siblings import Siblings
 from spec.spent import DRIVER, AdvanceFunction, Driver
 from spec.types import Config, Key, Limits, NodeId
 from spec.world import Advance, BlindPut, Faults, Look, Scenario, SeenPut, Server, ShownPut, State, Task
 
-# What a claim reads of a state. A claim that is not named is asked about every state.
-READS: dict[str, Callable[[State], Hashable]] = {
-    "no-lost-write": lambda s: (held(s), s.history.created, s.history.acknowledged),
-    "quorum-meaning-put": lambda s: (held(s), owed(s), s.history),
-    "placement": lambda s: owed(s),
-    "merge-is-join": lambda s: held(s),
-    "dot-uniqueness": lambda s: s.history.created,
-    "one-dot-per-request": lambda s: s.history.created,
-    "context-honesty": lambda s: (s.clients, s.history.created),
-    "quorum-meaning-get": lambda s: s.clients,
-}
+# What claims read of a state. A claim that is not named is asked about every state.
+Reads: TypeAlias = Callable[[State], Hashable]
+READS: tuple[tuple[tuple[str, ...], Reads], ...] = (
+    (("no-lost-write",), lambda s: (frozenset(held(s)), s.history.created, s.history.acknowledged)),
+    (("quorum-meaning-put", "placement"), lambda s: (held(s), owed(s), s.history)),
+    (("merge-is-join",), lambda s: frozenset(held(s))),
+    (
+        ("dot-uniqueness", "one-dot-per-request", "context-honesty", "quorum-meaning-get"),
+        lambda s: (s.clients, s.history.created),
+    ),
+)
 
 ACTION_KINDS = (
     "Ask",
@@ -74,7 +76,7 @@ SPECIFICATION = Path(cluster.__file__).parent
 NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction")
 
 
-def held(state: State) -> Hashable:
+def held(state: State) -> tuple[Siblings, ...]:
     """Which sets disks hold; of one key, as is all that is explored."""
     return tuple([row.siblings for _, server in state.servers.entries for _, row in server.disk.table.entries])
 
@@ -124,34 +126,46 @@ def check_each(check: StateCheck) -> StateCheck:
     return checked
 
 
-def check_once(check: StateCheck, reads: Callable[[State], Hashable]) -> StateCheck:
-    """The same check, made once for each value of what it reads."""
-    memory: dict[Hashable, str | None] = {}
+class Remembered:
+    """What claims that read the same said of each value of it."""
 
-    def checked(state: State) -> str | None:
-        view = reads(state)
-        if view not in memory:
-            memory[view] = check(state)
-        return memory[view]
+    def __init__(self, reads: Reads) -> None:
+        """Nothing was asked."""
+        self._reads = reads
+        self._said: dict[Hashable, dict[str, str | None]] = {}
+        self._latest: tuple[State | None, dict[str, str | None]] = None, {}
+        """They are asked about the same state, one after the other."""
 
-    return checked
+    def once(self, name: str, check: StateCheck) -> StateCheck:
+        """The same check, made once for each value of what it reads."""
 
+        def checked(state: State) -> str | None:
+            about, said = self._latest
+            if about is not state:
+                said = self._said.setdefault(self._reads(state), {})
+                self._latest = state, said
+            if name not in said:
+                said[name] = check(state)
+            return said[name]
 
-def remembered(name: str, check: StateCheck) -> StateCheck:
-    """A claim's check, asked once for what it reads."""
-    if name in OF_COMPONENTS:
-        return check_each(check)
-    return check_once(check, READS[name]) if name in READS else check
+        return checked
 
 
 def claimed(names: Iterable[str], *, memory: bool = True) -> list[Property[State, Action]]:
     """These claims of `spec.properties`, each with its *sometimes* twin."""
     wanted, found = set(names), list[Property[State, Action]]()
+    memories = [(group, Remembered(reads)) for group, reads in READS]
+    once = {name: known.once for group, known in memories for name in group}
     for claim in EXPLORED_CLAIMS:
         if claim.name not in wanted:
             continue
         if claim.check is not None:
-            found.append(Always(claim.name, remembered(claim.name, claim.check) if memory else claim.check))
+            check = claim.check
+            if memory and claim.name in OF_COMPONENTS:
+                check = check_each(check)
+            elif memory and claim.name in once:
+                check = once[claim.name](claim.name, check)
+            found.append(Always(claim.name, check))
         if claim.step_check is not None:
             found.append(Transition(claim.name, claim.step_check))
         if claim.witness is not None:

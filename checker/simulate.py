@@ -11,12 +11,15 @@ nothing fails there; never what was drawn by chance. So, whatever the number of 
 Batches are taken in their order, and those after the first that failed do not count, unless the simulation is to keep
 going.
 
+While walks go on, cyclic garbage is collected only when what was learnt is forgotten, for there is too much of it.
+
 *Coverage over time*: of each thousand steps, how many led to a state not met before; where that comes to nothing, more
 walks of the same kind stop paying. For this count alone, states are told apart by their 64-bit hashes.
 
 Walks prove nothing: where none fails, what holds is only "not violated so far".
 """
 
+import gc
 import multiprocessing
 import time
 from collections import defaultdict, deque
@@ -28,6 +31,7 @@ from typing import Any, Generic
 from msgspec import Struct
 
 from checker.doubts import look_closely
+from checker.explore import no_garbage_collection
 from checker.machine import (
     A,
     Always,
@@ -114,6 +118,11 @@ class Batch(Struct, Generic[S, A]):
 
 def simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
     """Walk over `machine`. Raises ModelError where it raises, or a property of it does."""
+    with no_garbage_collection():
+        return _simulate(machine, plan)
+
+
+def _simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
     look_closely(machine)
     started = time.monotonic()
     seen, new_states = set[int](), list[int]()
@@ -373,6 +382,7 @@ class Walker(Generic[S, A]):
         if place is None:
             if len(self.places) >= MOST_PLACES:
                 self.places.clear()
+                gc.collect()
             place = self.places[state] = _Place(state)
         if place.is_judged:
             return place
@@ -409,15 +419,14 @@ def choose(
     kinds: list[tuple[str | type, list[int]]], likings: dict[str | type, float], chance: Random
 ) -> tuple[str | type, int]:
     """A kind of action by how much it is liked, and any action of that kind."""
+    total = 0.0
     for kind, _ in kinds:
         if kind not in likings:
             likings[kind] = LIKINGS[int(chance.random() * len(LIKINGS))]
-    at = chance.random() * sum([likings[kind] for kind, _ in kinds])
-    chosen = kinds[-1]  # what rounding may leave over
-    for one in kinds:
-        at -= likings[one[0]]
+        total += likings[kind]
+    at = chance.random() * total
+    for kind, places in kinds:  # noqa: B007 - the last one is taken where rounding leaves something over
+        at -= likings[kind]
         if at < 0:
-            chosen = one
             break
-    kind, places = chosen
     return kind, places[int(chance.random() * len(places))]

@@ -51,9 +51,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:
     """The writes that a set of versions knows."""
-    held = FSet.of(v.dot for v in siblings)
-    past = (dot for c in history.created if c.version in siblings for dot in c.seen)
-    return held | FSet.of(past)
+    past = [dot for c in history.created if c.version in siblings for dot in c.seen]
+    return FSet.of([*(v.dot for v in siblings), *past])
 
 
 def wished(created: Iterable[Created]) -> dict[Dot, PutWishes]:
