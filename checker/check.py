@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TextIO, TypeAlias
+from typing import Any, Generic, NamedTuple, Self, TextIO, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -26,11 +26,12 @@ from checker.load import LoadError, load_machine
 from checker.machine import A, ClaimsLiveness, Machine, S
 from checker.mermaid import SUFFIX as MERMAID
 from checker.mermaid import as_mermaid
-from checker.outcome import Bounds, How, ModelError, Progress, Result, Verdict
+from checker.outcome import Bounds, How, ModelError, Result, Verdict
 from checker.reduce import explore_reduced
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
 
+P = TypeVar("P")
 HOLDS, VIOLATED, USAGE, INCOMPLETE, OUR_BUG = range(5)
 EXIT_CODES = {"holds": HOLDS, "violated": VIOLATED, "incomplete": INCOMPLETE}
 
@@ -90,7 +91,7 @@ def check(
         print(error, file=streams.stderr)
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
-    meter = _Meter(streams.stderr, json) if watching else None
+    meter = Meter(streams.stderr, progress_json if json else progress_line) if watching else None
     watch = Watch(sources_of(machine)) if coverage else None
     try:
         tell = meter.show if meter else None
@@ -268,20 +269,22 @@ def validate_reduction(how: How) -> None:
         )
 
 
-class _Meter:
+class Meter(Generic[P]):
     """The progress line: rewritten in place on a terminal, line after line elsewhere."""
 
-    def __init__(self, stream: TextIO, json: bool) -> None:
-        self.stream = stream
-        self.in_place = stream.isatty()
-        self.told = progress_json if json else progress_line
+    def __init__(self, stream: TextIO, told: Callable[[P], str]) -> None:
+        """`told` puts how far it is in one line."""
+        self._stream, self._told = stream, told
+        self._in_place = stream.isatty()
 
-    def show(self, progress: Progress) -> None:
-        line = self.told(progress)
-        self.stream.write(f"\r\x1b[K{line}" if self.in_place else f"{line}\n")
-        self.stream.flush()
+    def show(self, progress: P) -> None:
+        """Say how far it is."""
+        line = self._told(progress)
+        self._stream.write(f"\r\x1b[K{line}" if self._in_place else f"{line}\n")
+        self._stream.flush()
 
     def clear(self) -> None:
-        if self.in_place:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+        """Leave nothing of it on a terminal."""
+        if self._in_place:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

@@ -209,6 +209,7 @@ def bugs(name: str | None) -> None:
 @click.option("--max-seconds", type=float, help="Stop after so long.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Write walks that fail there, as ITF.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option("--progress/--no-progress", default=None, help="Say how far it is. [if standard error is a terminal]")
 def simulate(
     model: str | None,
     list_only: bool,
@@ -220,6 +221,7 @@ def simulate(
     max_seconds: float | None,
     out: Path | None,
     as_json: bool,
+    progress: bool | None,
 ) -> None:
     """Walk over MODEL at random, and shrink the walks that fail; `--list` names the models."""
     import secrets
@@ -230,7 +232,7 @@ def simulate(
     model = named(model, models(), list_only)
     chosen = secrets.randbelow(2**32) if seed is None else seed
     plan = Plan(chosen, runs, steps, keep_going, workers, max_seconds)
-    raise SystemExit(run_simulation(models(), model, plan, json=as_json, out=out))
+    raise SystemExit(run_simulation(models(), model, plan, json=as_json, out=out, progress=progress))
 
 
 @click.command()

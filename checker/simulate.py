@@ -71,6 +71,20 @@ class Plan(Struct, frozen=True):
     seconds: float | None = None
 
 
+class Walked(Struct, frozen=True):
+    """How far a simulation is: walks and steps taken, walks that failed, seconds since it began."""
+
+    runs: int
+    steps: int
+    failures: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since it began."""
+        return self.steps / self.seconds if self.seconds > 0 else 0.0
+
+
 class Failure(Struct, Generic[S, A], frozen=True):
     """A walk that failed: its number, how many steps it took, and what failed, with the shrunk path to it."""
 
@@ -116,15 +130,25 @@ class Batch(Struct, Generic[S, A]):
     fault: Fault[S, A] | None = None
 
 
-def simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
-    """Walk over `machine`. Raises ModelError where it raises, or a property of it does."""
+def simulate(
+    machine: Machine[S, A],
+    plan: Plan,
+    on_progress: Callable[[Walked], None] | None = None,
+    every_seconds: float = 1.0,
+) -> Simulation[S, A]:
+    """Walk over `machine`, calling `on_progress` between two batches about every so many seconds.
+
+    Raises ModelError where the machine raises, or a property of it does.
+    """
     with no_garbage_collection():
-        return _simulate(machine, plan)
+        return _simulate(machine, plan, on_progress, every_seconds)
 
 
-def _simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
+def _simulate(
+    machine: Machine[S, A], plan: Plan, on_progress: Callable[[Walked], None] | None, every_seconds: float
+) -> Simulation[S, A]:
     look_closely(machine)
-    started = time.monotonic()
+    started = reported = time.monotonic()
     seen, new_states = set[int](), list[int]()
     met, taken, failures = dict[str, int](), defaultdict[str, int](int), list[Failure[S, A]]()
     runs, steps, stopped = 0, 0, ""
@@ -146,7 +170,11 @@ def _simulate(machine: Machine[S, A], plan: Plan) -> Simulation[S, A]:
                 raise ModelError(batch.fault.doing, batch.fault.what, batch.fault.path)
             if failures and not plan.keep_going:
                 break
-            if plan.seconds is not None and time.monotonic() - started >= plan.seconds and runs < plan.runs:
+            now = time.monotonic()
+            if on_progress is not None and now - reported >= every_seconds:
+                reported = now
+                on_progress(Walked(runs, steps, len(failures), now - started))
+            if plan.seconds is not None and now - started >= plan.seconds and runs < plan.runs:
                 stopped = f"bound of {plan.seconds:g} seconds reached"
                 break
     except KeyboardInterrupt:

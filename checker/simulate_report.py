@@ -8,14 +8,15 @@ walk is written there as ITF, for `ringspec replay`; walks that shrink to the sa
 
 from pathlib import Path
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
-from checker.check import EXIT_CODES, OUR_BUG, USAGE, Registry, Streams, UsageError, Writing, machine_of
+from checker.check import EXIT_CODES, OUR_BUG, USAGE, Meter, Registry, Streams, UsageError, Writing, machine_of
 from checker.itf import dump
 from checker.machine import A, Machine, S
 from checker.outcome import ModelError, PropertyResult
 from checker.report import ReportedStep, indented, model_error_text, properties_told, reported, trace_of
-from checker.simulate import Failure, Plan, Simulation, simulate
+from checker.simulate import Failure, Plan, Simulation, Walked, simulate
 from checker.story import tell_violation
 
 ROWS = 12
@@ -56,9 +57,13 @@ def run_simulation(
     *,
     json: bool = False,
     out: Path | None = None,
+    progress: bool | None = None,
     streams: Streams | None = None,
 ) -> int:
-    """Walk over the model `name` and report; the answer is the exit code."""
+    """Walk over the model `name` and report; the answer is the exit code.
+
+    `progress` says whether to tell on stderr how far the walks are, by default only to a terminal.
+    """
     streams = streams or Streams.standard()
     try:
         machine = machine_of(registry, name)
@@ -66,11 +71,16 @@ def run_simulation(
     except UsageError as error:
         print(error, file=streams.stderr)
         return USAGE
+    watching = streams.stderr.isatty() if progress is None else progress
+    meter = Meter(streams.stderr, walked_json if json else walked_line) if watching else None
     try:
-        result = simulate(machine, plan)
+        result = simulate(machine, plan, meter.show if meter else None)
     except ModelError as error:
         print(f"{model_error_text(machine, error)}\n\nseed {plan.seed}", file=streams.stderr)
         return OUR_BUG
+    finally:
+        if meter:
+            meter.clear()
     print(as_json(machine, plan, result) if json else as_text(machine, plan, result), file=streams.stdout)
     for failure in distinct(result):
         if out is None:
@@ -102,6 +112,19 @@ def distinct(result: Simulation[S, A]) -> list[Failure[S, A]]:
         actions = tuple(step.action for step in failure.violation.path)
         found.setdefault((failure.violation.property, actions), failure)
     return list(found.values())
+
+
+def walked_line(walked: Walked) -> str:
+    """How far a simulation is, in one line."""
+    return (
+        f"{walked.runs:,} walks, {walked.steps:,} steps, {walked.failures:,} failed, {walked.seconds:,.0f} s, "
+        f"{walked.rate:,.0f} steps/s"
+    )
+
+
+def walked_json(walked: Walked) -> str:
+    """The same as one line of JSON."""
+    return msgspec.json.encode({**structs.asdict(walked), "rate": round(walked.rate)}).decode()
 
 
 def as_json(machine: Machine[S, A], plan: Plan, result: Simulation[S, A]) -> str:

@@ -19,8 +19,8 @@ from checker.models import MODELS, ClusterMachine, machine_of
 from checker.outcome import DEADLOCK, ModelError, Step
 from checker.replay import replay
 from checker.shrink import clause_of, shrink
-from checker.simulate import Plan, Simulation, simulate, steps_one_by_one
-from checker.simulate_report import run_simulation
+from checker.simulate import Plan, Simulation, Walked, simulate, steps_one_by_one
+from checker.simulate_report import run_simulation, walked_json, walked_line
 from spec.cluster import Action
 from spec.world import State
 from tests.machines import odd
@@ -295,6 +295,35 @@ def test_a_walk_that_failed_is_written_and_replayed(tmp_path: Path, name: str) -
     said = io.StringIO()
     assert replay(REGISTRY, file, streams=Streams(io.StringIO(), said, said)) == HOLDS
     assert said.getvalue().rpartition("\n\n")[0] in out
+
+
+def test_it_tells_how_far_it_is_only_where_asked() -> None:
+    plan = Plan(seed=7, runs=64, steps=40)
+    told = list[Walked]()
+    result = simulate(TwoPhase(3), plan, told.append, every_seconds=0.0)
+    assert [walked.runs for walked in told] == [16, 32, 48, 64]
+    assert (told[-1].steps, told[-1].failures) == (result.steps, 0)
+    assert all(walked.rate > 0 for walked in told)
+    failing = list[Walked]()
+    simulate(odd.DEADLOCKS, replace(plan, keep_going=True), failing.append, every_seconds=0.0)
+    assert failing[-1].failures > 0
+    assert walked_line(Walked(1_600, 17_000, 2, 1.0)) == "1,600 walks, 17,000 steps, 2 failed, 1 s, 17,000 steps/s"
+    assert json.loads(walked_json(told[-1]))["steps"] == result.steps
+
+
+class Terminal(io.StringIO):
+    """Where a line can be rewritten."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_a_terminal_is_left_as_it_was(asked: bool | None) -> None:
+    terminal, said = Terminal(), io.StringIO()
+    streams = Streams(io.StringIO(), said, terminal)
+    assert run_simulation(REGISTRY, "two-phase-3", Plan(runs=16), progress=asked, streams=streams) == HOLDS
+    assert terminal.getvalue() == ("" if asked is False else "\r\x1b[K")
 
 
 def test_walks_that_shrink_to_the_same_are_told_once(tmp_path: Path) -> None:
