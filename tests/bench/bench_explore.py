@@ -78,14 +78,16 @@ def table(rounds: int) -> str:
 
 
 def beside_spin(ours: float) -> str:
-    """How many times as fast Spin is as the explorer, which finds `ours` states a second; the best of three searches."""
+    """How many times as fast Spin is as the explorer, which finds `ours` states a second; the best of three."""
     found = [searched(MANAGERS) for _ in range(3)]
     rates = [states / seconds for states, seconds in filter(None, found)]
     if not rates:
         return "Spin is not installed: no comparison with it"
     assert found[0] is not None
     assert found[0][0] == STATES, "Spin searches another machine"
-    return f"Spin, exact, unreduced: {max(rates):,.0f} states/s, {max(rates) / ours:.1f} times the explorer's"
+    return (
+        f"Spin, exact and unreduced: {max(rates):,.0f} states/s, {max(rates) / ours:.1f} times as many as the explorer"
+    )
 
 
 def row(label: str, figures: Sequence[float]) -> str:

@@ -1,8 +1,8 @@
-"""Spin on two-phase commit, to compare: the machine of `tests.machines.two_phase` in Promela, searched in full.
+"""Spin on two-phase commit, to compare: the machine of `tests.machines.two_phase` in Promela, in full.
 
-Spin writes a C program that searches this one model, and a compiler makes a fast one of it: that is what can be had from
-a model that is translated beforehand, and is not the program that runs. Its partial order reduction is off, and it keeps
-states exactly, so that it finds the same states. It has to be installed, and `gcc` with it.
+Spin writes a C program that searches this one model, and a compiler makes a fast one of it: that is what can be had of
+a model that is translated beforehand, and is not the program that runs. Its partial order reduction is off and it keeps
+states exactly, so that it finds the same ones. It has to be installed, and `gcc` with it.
 """
 
 from __future__ import annotations
