@@ -30,7 +30,7 @@ from spec.messages import (
     Known,
     Mark,
     Message,
-    Repaired,
+    Repair,
     Taken,
     Write,
     Written,
@@ -46,8 +46,7 @@ AdvanceFunction: TypeAlias = Callable[[Server, Event], Advance]
 def is_spent(envelope: Envelope, target: Server, source: Server, advanced: AdvanceFunction = advance) -> bool:
     """Whether delivering a message, now or ever, changes nothing, as things stand at both ends."""
     if not target.node.started:
-        answers = Written | Answer | Repaired | Forwarded
-        return isinstance(envelope.message, answers)  # what they answer died with the node
+        return isinstance(envelope.message, Written | Answer | Forwarded)  # what they answer died with the node
     outcome = advanced(target, Deliver(envelope.source, envelope.message))
     return outcome.server == target and all(
         isinstance(said, Envelope) and said.target == envelope.source and is_spent(said, source, target, advanced)
@@ -78,14 +77,16 @@ def reopened_by(in_flight: Iterable[Envelope], clients: Iterable[Client]) -> lis
 def names_one_of(requests: Collection[RequestId], envelope: Envelope) -> bool:
     """Whether a message is about one of these requests."""
     message = envelope.message
-    return not isinstance(message, Handoff | Taken | Mark | Known | Fetch | Fetched) and (message.request in requests)
+    return not isinstance(message, Repair | Handoff | Taken | Mark | Known | Fetch | Fetched) and (
+        message.request in requests
+    )
 
 
 def may_matter_later(message: Message) -> bool:
     """Whether it concerns a row that is held for others, which may go and come again, or what a node has lost."""
-    if isinstance(message, (Handoff, Taken, Fetch, Fetched)):
-        return True
-    return isinstance(message, Write) and message.owner is not None
+    if isinstance(message, Write):
+        return message.owner is not None
+    return isinstance(message, (Handoff, Taken, Fetch, Fetched))
 
 
 def settle(before: State, after: State, driver: Driver, losing: tuple[NodeId, ...] = ()) -> State:

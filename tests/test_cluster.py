@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from checker.models import remembering
+from checker.memory import remembering
 from spec.cluster import (
     Action,
     Arrive,

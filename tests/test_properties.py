@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from checker.models import remembering
+from checker.memory import remembering
 from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.cluster import Action, Arrive, Ask, Heal, apply, initial, transitions
 from spec.history import NOBODY, Created, History, known_by, record

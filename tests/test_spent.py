@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from checker.audit import Walk
 from checker.cluster_audit import Keeping, Spent, revived, spent_by_settle
-from checker.models import remembering
+from checker.memory import remembering
 from spec.cluster import initial, transitions
 from spec.events import Deliver
 from spec.messages import Repair, Write, Written

@@ -2,7 +2,8 @@
 
 The bare loop is the least that finds the same states: a set and a deque over the same machine's `transitions`, run as
 Python runs it, and once more with garbage collection off, as the explorer runs. The explorer evaluates all properties,
-keeps parent links and coverage, and looks for deadlocks. Times are of this process's CPU, so that others that share
+keeps parent links and coverage, and looks for deadlocks. Where Spin is installed it searches the same machine in the
+same run (`tests.bench.spin`). Times are of this process's CPU, so that others that share
 the machine disturb less. Run as `pytest -m bench -s tests/bench/bench_explore.py` or
 `python -m tests.bench.bench_explore [rounds]`.
 """
@@ -18,6 +19,7 @@ import pytest
 
 from checker.explore import explore
 from checker.machine import A, Machine, S
+from tests.bench.spin import searched
 from tests.machines.two_phase import FastTwoPhase
 
 MANAGERS, STATES, GENERATED = 7, 296_448, 2_744_706
@@ -72,7 +74,20 @@ def table(rounds: int) -> str:
         measured.append((STATES / plain, STATES / no_gc, STATES / ours, plain / ours, no_gc / ours))
         lines.append(row(str(number), measured[-1]))
     medians = [statistics.median(column) for column in zip(*measured, strict=True)]
-    return "\n".join([*lines, row("median", medians)])
+    return "\n".join([*lines, row("median", medians), beside_spin(medians[2])])
+
+
+def beside_spin(ours: float) -> str:
+    """How many times as fast Spin is as the explorer, which finds `ours` states a second; the best of three."""
+    found = [searched(MANAGERS) for _ in range(3)]
+    rates = [states / seconds for states, seconds in filter(None, found)]
+    if not rates:
+        return "Spin is not installed: no comparison with it"
+    assert found[0] is not None
+    assert found[0][0] == STATES, "Spin searches another machine"
+    return (
+        f"Spin, exact and unreduced: {max(rates):,.0f} states/s, {max(rates) / ours:.1f} times as many as the explorer"
+    )
 
 
 def row(label: str, figures: Sequence[float]) -> str:
