@@ -11,6 +11,7 @@ from checker.explore import explore
 from checker.models import MODELS, ClusterMachine
 from checker.outcome import Bounds, Result
 from checker.refine import Abstraction, Refinement, refines
+from checker.simulate import Plan, simulate
 from spec import protocol
 from spec.abstraction import abstraction
 from spec.cluster import Action
@@ -53,6 +54,17 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         assert result.violation is None, f"{name}: {result.violation}"
         seen += refinement.seen
     assert not [action.__name__ for action in protocol.ACTIONS if not seen[action.__name__]]
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.endless])
+def test_every_step_of_walks_over_what_no_search_ends_refines(name: str) -> None:
+    """Where everything may go wrong at once."""
+    scenario = MODELS[name].scenario
+    machine = ClusterMachine(name, scenario, ())
+    machine.properties = [refines(Refinement(scenario))]
+    found = simulate(machine, Plan(seed=1, runs=40, steps=200))
+    assert found.verdict == "holds", found.failures
+    assert found.steps > 1_000
 
 
 @pytest.mark.deep
