@@ -82,6 +82,7 @@ DEPENDS: dict[str, frozenset[str]] = {
     "only-maximal": frozenset({DISK, CARRIED}),
     "one-dot-per-request": frozenset({CREATED}),
     "refusal-is-final": frozenset({CREATED, TOLD}),
+    "conditional-put": frozenset({CREATED}),
     "quorum-meaning-put": frozenset({FORGOT, PROMISED}),
     "quorum-meaning-get": frozenset({TOLD}),
     "context-honesty": frozenset({CREATED, TOLD}),
@@ -234,7 +235,7 @@ class Judge:
                 change.kinds.add(CARRIED)
 
     def _create(self, view: View, change: Change, event: Event, unknown: Siblings) -> None:
-        request, wishes = minting(event)
+        request, put = minting(event)
         if request == NOBODY and not self._logs.whole:
             self._was_before(view, unknown)  # from a message that was on its way when recording began
             return
@@ -244,7 +245,7 @@ class Judge:
             seen = past(operation.context) if isinstance(operation, Put) else seen
         shown: SetMap[RequestId, Dot] = SetMap()
         shown = shown.set(request, seen)
-        change.fresh = record(History(shown), request, wishes, unknown).created
+        change.fresh = record(History(shown), request, put, unknown).created
         change.kinds.add(CREATED)
         view.add(change.fresh)
 

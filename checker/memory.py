@@ -29,7 +29,7 @@ READS: tuple[tuple[tuple[str, ...], Reads], ...] = (
     (("quorum-meaning-put", "placement"), lambda s: (held(s), owed(s), s.history)),
     (("merge-is-join",), lambda s: frozenset(held(s))),
     (
-        ("dot-uniqueness", "one-dot-per-request", "context-honesty", "quorum-meaning-get"),
+        ("dot-uniqueness", "one-dot-per-request", "context-honesty", "quorum-meaning-get", "compare-and-swap"),
         lambda s: (s.clients, s.history.created, s.history.read),
     ),
 )

@@ -187,6 +187,7 @@ class Model(Struct, frozen=True, kw_only=True):
 P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
 PUT_ONE, PUT_ALL, PUT_TWO = BlindPut(PutWishes(w="one")), BlindPut(PutWishes(w="all")), BlindPut(PutWishes(pw=2))
 GET_ONE, GET_ALL, GET_TWO = Look(GetWishes(r="one")), Look(GetWishes(r="all")), Look(GetWishes(pr=2))
+IF_NONE, IF_SAME = BlindPut(condition="none-match"), SeenPut(condition="context-unchanged")
 GET_ANY = Look(GetWishes(r="one", notfound_ok=False))
 GET_MOST = Look(GetWishes(r="one", notfound_ok=False, basic_quorum=True))
 KEY = Key(b"cart")
@@ -201,7 +202,8 @@ PUT_CLAIMS = (
     "placement",
     "merge-is-join",
 )
-ELSEWHERE = ("refusal-is-final", "hint-conservation", "catches-up")  # in most models there is no occasion
+# In most models there is no occasion.
+ELSEWHERE = ("refusal-is-final", "hint-conservation", "catches-up", "conditional-put", "compare-and-swap")
 ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name not in ELSEWHERE)
 HINT_CLAIMS = (
     "no-lost-write",
@@ -221,6 +223,7 @@ ONE_PUT_CLAIMS = (
 )
 
 
+CONDITION_CLAIMS = ("conditional-put", "one-dot-per-request", "refusal-is-final", "no-lost-write")
 WISH_CLAIMS = ("no-lost-write", "quorum-meaning-put", "quorum-meaning-get")
 
 
@@ -545,6 +548,27 @@ MODELS: dict[str, Model] = {
         about="a put, and a client that reads twice; what a get shows is held by W owners before it does",
         scenario=blocking(world((G, G), (P,), contacts=(FIRST, SECOND))),
         claims=("quorum-meaning-get", "read-repair"),
+    ),
+    "conditional": Model(
+        about="two clients that put only if nothing is there, both at the same node",
+        scenario=world((IF_NONE,), (IF_NONE,), contacts=(FIRST,)),
+        claims=CONDITION_CLAIMS,
+    ),
+    "conditional-seen": Model(
+        about="two clients that put, are shown what is there, and write over it only if it is unchanged",
+        scenario=world((V, IF_SAME), (V, IF_SAME), contacts=(FIRST,)),
+        claims=CONDITION_CLAIMS,
+    ),
+    "conditional-again": Model(
+        about="two clients that put only if nothing is there, and ask again if they do not know what came of it",
+        scenario=world((IF_NONE,), (IF_NONE,), contacts=(FIRST,), limits=SHORT_MEMORY, patience=1),
+        claims=CONDITION_CLAIMS,
+    ),
+    "no-compare-and-swap": Model(
+        about="two clients that put only if nothing is there, at two nodes: both may be taken",
+        scenario=world((IF_NONE,), (IF_NONE,), contacts=(FIRST, SECOND)),
+        claims=("conditional-put", "compare-and-swap"),
+        must_fail="compare-and-swap",
     ),
     "weak": Model(
         about="R = W = 1: quorums need not meet, and a get may miss an acknowledged put",

@@ -27,6 +27,7 @@ from spec.cluster import (
 )
 from spec.messages import (
     Answer,
+    Condition,
     Fetch,
     Fetched,
     Forward,
@@ -111,13 +112,20 @@ def draw_action(action: Action) -> tuple[Sequence[str], str]:
             return (), tell_action(action)
 
 
+CONDITIONS: dict[Condition | None, str] = {
+    None: "",
+    "none-match": ", if nothing is there",
+    "context-unchanged": ", if that is the context of what is there",
+}
+
+
 def tell_operation(operation: Operation) -> str:
     """What a client asks for."""
     match operation:
         case Put():
             again = " again" if operation.again else ""
             what = f"put{again} {tell_value(operation.value)} after {show_clock(operation.context)}"
-            return what + tell_wishes(operation)
+            return what + CONDITIONS[operation.condition] + tell_wishes(operation)
         case Get():
             return f"get{tell_wishes(operation)}"
 

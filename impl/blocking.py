@@ -34,7 +34,7 @@ from impl.client import (
 from impl.reconcile import Change, Reconcile, reconciling
 from impl.transport import Address
 from impl.wire import Status
-from spec.messages import Stored
+from spec.messages import Condition, Stored
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.types import NodeId
 
@@ -66,10 +66,12 @@ class Client:
         context: str | None = None,
         *,
         wishes: PutWishes = AS_CONFIGURED_PUT,
+        condition: Condition | None = None,
         timeout: float | None = None,
     ) -> Stored:
         """See `impl.client.Client.put`."""
-        return self._wait(self._client.put(key, value, context, wishes=wishes, timeout=timeout), MayHaveHappened)
+        stored = self._client.put(key, value, context, wishes=wishes, condition=condition, timeout=timeout)
+        return self._wait(stored, MayHaveHappened)
 
     def put_and_show(
         self,
@@ -78,10 +80,11 @@ class Client:
         context: str | None = None,
         *,
         wishes: PutWishes = AS_CONFIGURED_PUT,
+        condition: Condition | None = None,
         timeout: float | None = None,
     ) -> Values:
         """See `impl.client.Client.put_and_show`."""
-        shown = self._client.put_and_show(key, value, context, wishes=wishes, timeout=timeout)
+        shown = self._client.put_and_show(key, value, context, wishes=wishes, condition=condition, timeout=timeout)
         return self._wait(shown, MayHaveHappened)
 
     def update(self, key: bytes, function: Reconcile, *, rounds: int = 8, timeout: float | None = None) -> Values:

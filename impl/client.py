@@ -30,6 +30,7 @@ from impl.attempts import Asked, Patience
 from impl.connection import Connection, Lost
 from impl.operations import Operations
 from impl.outcomes import (
+    ConditionUnmet,
     Gets,
     MayHaveHappened,
     NodeOverloaded,
@@ -46,7 +47,7 @@ from impl.routing import Routes
 from impl.transport import Address, parse_address
 from impl.wire import CallFaults, CallStatus, Done, Status, StoredHere
 from spec.clock import NOTHING
-from spec.messages import Get, Put, Refused, Stored
+from spec.messages import Condition, Get, Put, Refused, Stored
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.token import TokenError, peek
 from spec.types import ClientId, Key, NodeId, Value
@@ -55,6 +56,7 @@ __all__ = [
     "ATTEMPTS",
     "TIMEOUT_SECONDS",
     "Client",
+    "ConditionUnmet",
     "GetWishes",
     "Gets",
     "MayHaveHappened",
@@ -140,16 +142,21 @@ class Client:
         context: str | None = None,
         *,
         wishes: PutWishes = AS_CONFIGURED_PUT,
+        condition: Condition | None = None,
         timeout: float | None = None,
     ) -> Stored:
         """Write a value over everything that the context covers; without one, beside whatever there is.
 
-        `wishes` says how many nodes are to hold it.
+        `wishes` says how many nodes are to hold it. With a `condition` it is taken only if nothing is there
+        ("none-match"), or if what is there has exactly this context ("context-unchanged"), as far as the one node
+        knows that coordinates it: of two such puts through one node the second raises ConditionUnmet. This is no
+        compare-and-swap: through two nodes, or one that has missed a write, both may be taken and become siblings. A
+        node that does not own the key cannot tell for certain that a put was turned down: route by the ring.
 
         Raises OperationFailed or OperationRefused if it has not happened and never will, MayHaveHappened if nobody
         knows.
         """
-        stored = await self._put(key, value, context, wishes, show=False, timeout=timeout)
+        stored = await self._put(key, value, context, wishes, condition, show=False, timeout=timeout)
         return Stored(stored.dot)
 
     async def put_and_show(
@@ -159,25 +166,34 @@ class Client:
         context: str | None = None,
         *,
         wishes: PutWishes = AS_CONFIGURED_PUT,
+        condition: Condition | None = None,
         timeout: float | None = None,
     ) -> Values:
         """Put, and see what there is afterwards as far as the coordinator of the put knows; a get asks R nodes.
 
         Raises what `put` raises.
         """
-        stored = await self._put(key, value, context, wishes, show=True, timeout=timeout)
+        stored = await self._put(key, value, context, wishes, condition, show=True, timeout=timeout)
         assert isinstance(stored, StoredHere), "the operations take no other answer"
         return Values(stored.shown.siblings, stored.shown.context)
 
     async def _put(
-        self, key: bytes, value: bytes, context: str | None, wishes: PutWishes, *, show: bool, timeout: float | None
+        self,
+        key: bytes,
+        value: bytes,
+        context: str | None,
+        wishes: PutWishes,
+        condition: Condition | None,
+        *,
+        show: bool,
+        timeout: float | None,
     ) -> Stored | StoredHere:
         patience = self._patience(timeout)
         try:
             clock = NOTHING if context is None else peek(context)
         except TokenError as error:
             raise OperationRefused(str(error)) from None
-        asked = Asked(Put(Key(key), Value(value), clock, show=show, wishes=wishes), context)
+        asked = Asked(Put(Key(key), Value(value), clock, show=show, wishes=wishes, condition=condition), context)
         connection, tried = await self._in_time(patience, self._routes.to_key(asked.put.key)), set[Address]()
         while True:
             outcome = await self._operations.put(connection, asked, patience)

@@ -25,6 +25,7 @@ from impl.console import (
 
 if TYPE_CHECKING:
     from impl.client import Client, Values
+    from spec.messages import Condition
     from spec.quorum import Size
 
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 @click.argument("value", required=False)
 @click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="Take the value from a file.")
 @click.option("--context", metavar="TOKEN", help="From a get: supersede exactly what that get showed.")
+@click.option("--if-none-match", is_flag=True, help="Only if nothing is there, as far as one node knows.")
+@click.option(
+    "--if-context-unchanged",
+    is_flag=True,
+    help="Only if what is there has exactly the context given, as far as one node knows.",
+)
 @size_option("-w", "How many owners have to hold it durably:")
 @size_option("--pw", "How many of them have to be primaries:")
 @click.option("--show", is_flag=True, help="Then print what there is, as `get` does, but as one node knows it.")
@@ -45,6 +52,8 @@ def put(
     value: str | None,
     file: Path | None,
     context: str | None,
+    if_none_match: bool,
+    if_context_unchanged: bool,
     w: Size | None,
     pw: Size | None,
     show: bool,
@@ -55,21 +64,25 @@ def put(
 ) -> None:
     """Store VALUE, the content of --file, or standard input, under KEY.
 
-    The exit status is 75 where the node has too much to do: nothing was stored, and later it may be.
+    The exit status is 75 where the node has too much to do: nothing was stored, and later it may be. A condition is
+    decided by the one node that coordinates the put; it is no compare-and-swap: through two nodes two may be stored.
     """
     if value is not None and file is not None:
         raise click.UsageError("give VALUE or --file, not both")
     from spec.quorum import PutWishes
 
+    condition = condition_of(context, if_none_match, if_context_unchanged)
     name = as_key(key, hex_key)
     content = as_bytes(value) if value is not None else read_value(file)
     wishes = PutWishes(w, pw)
 
     async def use(client: Client) -> int:
         if show:
-            print_values(name, await client.put_and_show(name, content, context, wishes=wishes), as_json)
+            print_values(
+                name, await client.put_and_show(name, content, context, wishes=wishes, condition=condition), as_json
+            )
             return 0
-        stored = await client.put(name, content, context, wishes=wishes)
+        stored = await client.put(name, content, context, wishes=wishes, condition=condition)
         if as_json:
             print_json({"stored": stored.dot})
         else:
@@ -77,6 +90,15 @@ def put(
         return 0
 
     with_client(nodes, timeout, use)
+
+
+def condition_of(context: str | None, none_match: bool, unchanged: bool) -> Condition | None:
+    """The condition that the options name. Raises UsageError."""
+    if none_match and unchanged:
+        raise click.UsageError("give --if-none-match or --if-context-unchanged, not both")
+    if unchanged and context is None:
+        raise click.UsageError("--if-context-unchanged needs the --context that is to be unchanged")
+    return "none-match" if none_match else "context-unchanged" if unchanged else None
 
 
 def read_value(file: Path | None) -> bytes:

@@ -83,6 +83,7 @@ class Operations:
                     put.show,
                     milliseconds(patience.left),
                     put.wishes,
+                    put.condition,
                 )
                 told = await connection.ask(call)
         except Lost:

@@ -1,9 +1,9 @@
 """What may become of a call to the store, as types.
 
-A result is success. `OperationFailed`, and its kinds `OperationRefused`, `NodeOverloaded` and `Unreachable`, are
-definite: a put that raises one had no effect and never will. `MayHaveHappened` is what remains: the put may have been
-written, or may yet be. Doubt is not forgotten: a put that was in doubt once is settled only by a success
-(`spec.requests.unchanged`).
+A result is success. `OperationFailed`, and its kinds `OperationRefused`, `NodeOverloaded`, `ConditionUnmet` and
+`Unreachable`, are definite: a put that raises one had no effect and never will. `MayHaveHappened` is what remains: the
+put may have been written, or may yet be. Doubt is not forgotten: a put that was in doubt once is settled only by a
+success (`spec.requests.unchanged`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from impl.errors import UserError
-from spec.messages import Failed, Overloaded, Refused, Stored
+from spec.messages import Failed, Overloaded, Refused, Stored, Unmet
 from spec.siblings import Siblings
 from spec.types import Value
 
@@ -36,7 +36,15 @@ class NodeOverloaded(OperationRefused):
         super().__init__(problem, status=75)
 
 
-REFUSALS: dict[type[Refused], type[OperationRefused]] = {Refused: OperationRefused, Overloaded: NodeOverloaded}
+class ConditionUnmet(OperationRefused):
+    """Definite: the condition of a put did not hold where it was decided, and nothing changed."""
+
+
+REFUSALS: dict[type[Refused], type[OperationRefused]] = {
+    Refused: OperationRefused,
+    Overloaded: NodeOverloaded,
+    Unmet: ConditionUnmet,
+}
 
 
 def refusal(told: Failed | Refused) -> OperationFailed:

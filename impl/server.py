@@ -270,7 +270,7 @@ class Server:
                 except TokenError as error:
                     session.frames.send(Reply(call.call, Refused(str(error))))
                 else:
-                    put = Put(key, call.value, clock, call.again, call.show, call.wishes)
+                    put = Put(key, call.value, clock, call.again, call.show, call.wishes, call.condition)
                     self._invoke(session, call.call, put, call.within_ms)
             case CallGet(key=key):
                 self._invoke(session, call.call, Get(key, call.wishes), call.within_ms)

@@ -237,6 +237,7 @@ def replied(replies: dict[str, int], waits: Waits) -> str:
         "Failed": "failed",
         "Refused": "refused",
         "Overloaded": "refused under overload",
+        "Unmet": "turned down by their condition",
     }
     told = ", ".join(f"{number(replies[kind])} {word}" for kind, word in words.items() if replies.get(kind))
     if not told:

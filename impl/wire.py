@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from impl.detector import Opinion
 from impl.meters import Counts
 from spec.clock import Dot
-from spec.messages import Failed, Indefinite, Message, Overloaded, Refused, Stored
+from spec.messages import Condition, Failed, Indefinite, Message, Overloaded, Refused, Stored, Unmet
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.ring import Member
 from spec.siblings import Siblings
@@ -129,6 +129,7 @@ class CallPut(Struct, frozen=True, tag=True, omit_defaults=True):
     within_ms: Milliseconds | None = None
     """How long the client waits for the reply; None: as long as nodes do."""
     wishes: PutWishes = AS_CONFIGURED_PUT
+    condition: Condition | None = None
 
 
 class CallGet(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -250,7 +251,7 @@ class Stopping(Struct, frozen=True, tag=True):
     """The node was told to stop and begins nothing new: it has changed nothing, ask another."""
 
 
-Answer: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded
+Answer: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded | Unmet
 """What may be said of a put or a get by the node that serves it."""
 
 Told: TypeAlias = Answer | Stopping | Untold | Status | Done | Turned

@@ -55,7 +55,6 @@ from spec.messages import (
     shown_by,
 )
 from spec.network import Envelope, Network
-from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
@@ -340,9 +339,9 @@ def operation_of(scenario: Scenario, client: Client, task: Task, request: Reques
         case Look():
             return Get(scenario.key, task.wishes)
         case BlindPut():
-            return Put(scenario.key, value, NOTHING, wishes=task.wishes)
+            return Put(scenario.key, value, NOTHING, wishes=task.wishes, condition=task.condition)
         case SeenPut():
-            return Put(scenario.key, value, client.context)
+            return Put(scenario.key, value, client.context, condition=task.condition)
         case ShownPut():
             return Put(scenario.key, value, client.context, show=True)
 
@@ -512,12 +511,12 @@ def put_client(clients: tuple[Client, ...], index: int, client: Client) -> tuple
     return (*clients[:index], client, *clients[index + 1 :])
 
 
-def minting(event: Event) -> tuple[RequestId, PutWishes]:
-    """The request whose put an event asks the node to coordinate, and its wishes; nobody's, if it asks for none."""
+def minting(event: Event) -> tuple[RequestId, Put | None]:
+    """The put that an event asks the node to coordinate, and its request; nobody's, if it asks for none."""
     asked = event.message if isinstance(event, Deliver) else event
     if isinstance(asked, Invoke | Forward) and isinstance(asked.operation, Put):
-        return asked.request, asked.operation.wishes
-    return NOBODY, AS_CONFIGURED_PUT
+        return asked.request, asked.operation
+    return NOBODY, None
 
 
 def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:

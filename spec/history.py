@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from spec.clock import Dot
 from spec.maps import FSet, SetMap
+from spec.messages import Condition, Put
 from spec.quorum import (
     AS_CONFIGURED_GET,
     AS_CONFIGURED_PUT,
@@ -42,6 +43,8 @@ class Created(Struct, frozen=True, order=True, cache_hash=True):
     """The writes that its writer had been shown, and what their writers had, and so on."""
     wishes: PutWishes = AS_CONFIGURED_PUT
     """When its put was to be called stored."""
+    condition: Condition | None = None
+    """On what it was to be taken."""
 
 
 class History(Struct, frozen=True, order=True, cache_hash=True):
@@ -123,11 +126,12 @@ def having_read(read: FSet[Dot], shown: Siblings, seen: FSet[Dot]) -> FSet[Dot]:
     return (read - seen) | FSet.of(version.dot for version in shown)
 
 
-def record(history: History, request: RequestId, wishes: PutWishes, siblings: Siblings) -> History:
+def record(history: History, request: RequestId, put: Put | None, siblings: Siblings) -> History:
     """The history after a node stored these versions; those never met before came to be just now."""
     known = {c.version for c in history.created}
     fresh = [v for v in siblings if v not in known]
     if not fresh:
         return history
-    created = FSet.of(Created(v, request, history.shown[request], wishes) for v in fresh)
+    wishes, condition = (AS_CONFIGURED_PUT, None) if put is None else (put.wishes, put.condition)
+    created = FSet.of(Created(v, request, history.shown[request], wishes, condition) for v in fresh)
     return replace(history, created=history.created | created)

@@ -7,7 +7,7 @@ coordination that asked for it.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +16,9 @@ from spec.clock import Clock, Dot
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.siblings import Siblings
 from spec.types import NO_REQUEST, Key, Milliseconds, NodeId, RequestId, Value
+
+Condition: TypeAlias = Literal["none-match", "context-unchanged"]
+"""On what a put is to be taken: that nothing is there, or that what is there has exactly the context that it brings."""
 
 
 class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
@@ -30,6 +33,8 @@ class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defau
     show: bool = False
     """Whether the client wants to be shown what there is afterwards."""
     wishes: PutWishes = AS_CONFIGURED_PUT
+    condition: Condition | None = None
+    """Decided by the one node that coordinates it, on what that holds: see `spec.writing` for what it is not."""
 
 
 class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
@@ -86,7 +91,11 @@ class Overloaded(Refused, frozen=True, order=True, cache_hash=True, tag=True):
     """The node has too much to do: nothing changed, and elsewhere or later the same may be taken."""
 
 
-Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused | Overloaded
+class Unmet(Refused, frozen=True, order=True, cache_hash=True, tag=True):
+    """The condition of a put did not hold of what its coordinator held: nothing changed."""
+
+
+Result: TypeAlias = Stored | Found | Indefinite | Failed | Refused | Overloaded | Unmet
 
 
 def shown_by(result: Result) -> Found | None:

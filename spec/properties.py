@@ -9,7 +9,7 @@ Properties judge by `spec.history`, by what clients were really shown, never by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from itertools import pairwise
 from typing import TypeAlias
@@ -203,6 +203,44 @@ def refusal_is_final(state: State) -> str | None:
 def a_request_is_refused(state: State) -> bool:
     """A client was told that its request was turned down."""
     return len(state.history.refused) > 0
+
+
+# conditional-put.
+
+
+def conditional_put(before: State, _action: Action, after: State) -> str | None:
+    """A put with a condition is taken only where its coordinator held nothing, or exactly what its client was shown."""
+    if after.history.created is before.history.created:
+        return None
+    written = FSet.of(c.version.dot for c in before.history.created)
+    for created in after.history.created - before.history.created:
+        name = created.version.dot.actor.node
+        for key, row in after.servers[name].disk.table.items():
+            if created.condition is None or created.version not in row.siblings:
+                continue
+            held = before.servers[name].disk.row(key).siblings
+            wanted = FSet[Dot]() if created.condition == "none-match" else created.seen & written
+            if known_by(before.history, held) & written != wanted:
+                return f"{name} held {show_set(held)}, and took {created.version} on the condition {created.condition}"
+    return None
+
+
+def compare_and_swap(state: State) -> str | None:
+    """Of puts that were taken on the same condition no two saw the same: false, for coordinators do not ask others."""
+    taken: dict[Hashable, Version] = {}
+    for created in state.history.created:
+        if created.condition is None:
+            continue
+        won = (created.condition, created.seen if created.condition == "context-unchanged" else None)
+        if won in taken:
+            return f"{taken[won]} and {created.version} were both taken, on the condition {created.condition}"
+        taken[won] = created.version
+    return None
+
+
+def a_condition_is_unmet(state: State) -> bool:
+    """A put was turned down, and another with a condition was taken."""
+    return len(state.history.refused) > 0 and any(c.condition is not None for c in state.history.created)
 
 
 # quorum-meaning.
@@ -476,6 +514,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("only-maximal", check=only_maximal, witness=siblings_exist),
     Claim("one-dot-per-request", check=one_dot_per_request, witness=a_put_minted),
     Claim("refusal-is-final", check=refusal_is_final, witness=a_request_is_refused),
+    Claim("conditional-put", step_check=conditional_put, witness=a_condition_is_unmet),
     Claim("quorum-meaning-put", check=put_quorum, witness=an_acknowledgement_is_counted),
     Claim("quorum-meaning-get", check=get_quorum, step_witness=a_get_owes),
     Claim("context-honesty", check=context_honesty, witness=a_client_has_seen_something),
@@ -500,6 +539,7 @@ def is_promised(claim: Claim, config: Config, *, wishes: bool = False) -> bool:
 EXPLORED_CLAIMS: tuple[Claim, ...] = (
     *CLAIMS,
     Claim("read-repair", step_check=read_repair, step_witness=a_stale_answer_is_repaired),
+    Claim("compare-and-swap", check=compare_and_swap, witness=a_put_minted),
     Claim("catches-up", step_check=catches_up, step_witness=a_node_has_caught_up),
 )
 """With those that speak of the network, which the logs of a real run do not show as a state."""

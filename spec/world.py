@@ -25,7 +25,7 @@ from spec.events import (
 )
 from spec.history import History
 from spec.maps import FMap, FSet
-from spec.messages import Put
+from spec.messages import Condition, Put
 from spec.network import Envelope, Network
 from spec.node import step
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
@@ -42,10 +42,13 @@ class BlindPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client writes without having read."""
 
     wishes: PutWishes = AS_CONFIGURED_PUT
+    condition: Condition | None = None
 
 
 class SeenPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The client writes with the context of what it was shown last."""
+
+    condition: Condition | None = None
 
 
 class ShownPut(Struct, frozen=True, order=True, cache_hash=True, tag=True):

@@ -6,6 +6,13 @@ client is told, and shown what its coordinator then holds if it wished. A put th
 asked is turned down. A request that this row already minted for mints nothing again: it is replicated and acknowledged
 like the first time. A row remembers only its latest requests, so a put that *is asked again* says so: where it may have
 been forgotten nothing is minted, for an overwritten value would come back. (Dynamo paper §4.5, §4.6.)
+
+A put may have a *condition*: that nothing is there, or that what is there has exactly the context that it brings. Its
+coordinator decides, when it mints, on what it holds itself. So of two puts that one node takes on the same condition
+only the first is stored, and the other's client is told for certain. That is all. It is no compare-and-swap: nobody
+else is asked, so a coordinator that has missed a write takes a put that it should not, and two of them may each take
+one. Then there are siblings, as after any two puts that did not know of each other. What was minted for is never asked
+for its condition again; and a put that may have happened is not made undone by a condition that fails the next time.
 """
 
 from __future__ import annotations
@@ -17,13 +24,13 @@ from spec.clock import Actor, Clock, Dot, covers
 from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite, WriteDisk, WriteRow
 from spec.handoff import owing
 from spec.maps import FMap, FSet
-from spec.messages import Put, Refused, Stored, Write, Written
+from spec.messages import Put, Refused, Stored, Unmet, Write, Written
 from spec.placement import primaries, primaries_problem
 from spec.quorum import is_written, so_far, write_quorum
 from spec.repair import NOBODY
 from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.rows import Disk, Minted, Row
-from spec.siblings import Version, add
+from spec.siblings import Siblings, Version, add, context_of
 from spec.state import Node, Outcome, PutInFlight, Request, Storage
 from spec.trust import known_disk, may_have_lost, minting_disk, numbered
 from spec.types import Limits, NodeId, RequestId
@@ -92,6 +99,15 @@ def put_problem(put: Put, dot: Dot, row: Row, minted: Row, limits: Limits, sole:
     return ""
 
 
+def unmet(put: Put, held: Siblings) -> str:
+    """Why the condition of a put does not hold of what its coordinator holds; empty if it does, or there is none."""
+    if put.condition == "none-match" and held:
+        return f"{len(held)} siblings are there" if len(held) > 1 else "a value is there"
+    if put.condition == "context-unchanged" and context_of(held) != put.context:
+        return "what is there has another context"
+    return ""
+
+
 # Coordination.
 
 
@@ -110,6 +126,9 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if dot is None:
         dot, limits = next_dot(actor, row.counter), node.config.limits
         minted = mint(row, Version(dot, put.context, put.value), request, limits.remembered_requests)
+        changed = unmet(put, row.siblings)
+        if changed:
+            return refuse(node, asked.origin, request, put, Unmet(changed))
         sole = is_sole_coordinator(node, asked, stands_for)
         lost = put.again and may_have_lost(node, disk, held, put.key)
         problem = put_problem(put, dot, row, minted, limits, sole, lost)

@@ -282,6 +282,22 @@ MUTANTS = (
         claim="quorum-meaning-get",
     ),
     Mutant(
+        name="a put is taken although something is there",
+        file="writing.py",
+        old='if put.condition == "none-match" and held:',
+        new='if put.condition == "none-match" and len(held) > 1:',
+        model="conditional-again",
+        claim="conditional-put",
+    ),
+    Mutant(
+        name="a put is taken if its client has seen something of what is there",
+        file="writing.py",
+        old="context_of(held) != put.context",
+        new="not any(covers(put.context, version.dot) for version in held)",
+        model="conditional-seen",
+        claim="conditional-put",
+    ),
+    Mutant(
         name="a repair overwrites instead of merging",
         file="repair.py",
         old="    merged = merge(row.siblings, siblings)\n",

@@ -139,6 +139,23 @@ def test_nothing_found_is_a_status_of_its_own(node: Node) -> None:
     assert err.startswith("nothing is stored under absent\n")
 
 
+def test_requests_ask_for_quorums_and_conditions(node: Node) -> None:
+    at = ["--node", node.address]
+    assert run("put", "wish", "1", "-w", "all", "--pw", "quorum", "--if-none-match", *at)[0] == 0
+    assert run("get", "wish", "-r", "1", "--pr", "one", "--no-notfound-ok", "--basic-quorum", *at)[:2] == (0, b"1")
+    status, out, err = run("put", "wish", "2", "-w", "2", *at)
+    assert (status, out) == (1, b"")
+    assert "w must be between 1 and n = 1, not 2" in err
+    status, out, err = run("put", "wish", "2", "--if-none-match", *at)
+    assert (status, out, err) == (1, b"", "ringspec: a value is there\n")
+    context = json.loads(run("get", "wish", "--json", *at)[1])["context"]
+    unchanged = ["--context", context, "--if-context-unchanged", *at]
+    assert run("put", "wish", "2", *unchanged)[0] == 0
+    assert run("put", "wish", "3", *unchanged)[0] == 1
+    for wrong in (["-w", "most"], ["--if-context-unchanged"], ["--if-context-unchanged", "--if-none-match"]):
+        assert run("put", "wish", "4", *wrong, *at)[0] == 2
+
+
 @pytest.mark.parametrize("key", [b"", b"\0", b"\xff\xfe", b"a b\n", "ключ".encode()])
 def test_keys_and_values_are_any_bytes(node: Node, key: bytes) -> None:
     for value in (b"", b"\0", b"\n", bytes(range(256)), b"x" * 1024 * 1024):

@@ -54,6 +54,9 @@ COUNTS = {
     "notfound": (475, 1_579),
     "basic-quorum": (784, 2_500),
     "blocking": (27_087, 155_503),
+    "conditional": (45, 97),
+    "conditional-seen": (3_001, 12_513),
+    "conditional-again": (193, 603),
 }
 QUICK = tuple(COUNTS)
 REDUCED = tuple(name for name in MODELS if MODELS[name].too_large)

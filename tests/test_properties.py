@@ -16,7 +16,7 @@ from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read, Repair, Write
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
-from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum
+from spec.quorum import ReadQuorum
 from spec.ring import Member, owners_of
 from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
@@ -413,9 +413,9 @@ def test_a_put_is_indefinite_only_if_it_was_a_put_that_happened_and_was_not_ackn
 
 def test_history_knows_what_writers_were_shown() -> None:
     history = History(shown=SetMap.of({request(2): FSet.of([OLD.dot])}))
-    history = record(history, request(1), AS_CONFIGURED_PUT, sets(OLD))
-    history = record(history, request(2), AS_CONFIGURED_PUT, sets(NEW))
-    assert record(history, request(3), AS_CONFIGURED_PUT, sets(OLD, NEW)) is history, "nothing new"
+    history = record(history, request(1), None, sets(OLD))
+    history = record(history, request(2), None, sets(NEW))
+    assert record(history, request(3), None, sets(OLD, NEW)) is history, "nothing new"
     assert known_by(history, NO_VERSIONS) == FSet()
     assert known_by(history, sets(OLD)) == FSet.of([OLD.dot])
     assert known_by(history, sets(NEW)) == FSet.of([OLD.dot, NEW.dot])
