@@ -446,7 +446,7 @@ def test_another_specification_is_told_by_its_steps(tmp_path: Path, monkeypatch:
     problem = problem_of(tmp_path)
     assert problem is not None
     assert problem.rule == "step"
-    assert any(line.startswith("effects + Reply") or "Reply" in line for line in problem.detail), problem.detail
+    assert any(line.startswith("effects") and "Stored" in line for line in problem.detail), problem.detail
 
 
 # What the command says.
