@@ -14,7 +14,7 @@ The other rules say that some orders of steps need not be told apart, and take s
                changes that it is about. What is in flight meanwhile is the read, in place of answers
     restarts   a node that crashes is back at once: while it is down it does nothing, and up it may do nothing as well
     nameless   a write whose acknowledgement would be spent is as good as a repair, and who sent a repair does not
-               matter. Not where there are cuts: they lose what crosses them
+               matter. Not where there are cuts: they lose what crosses them; nor a write that leaves a hint
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from spec.cluster import (
 from spec.messages import Answer, Read, Repair, Write, Written
 from spec.network import Envelope, Network
 from spec.ring import build_ring, owners_of
-from spec.spent import Driver
+from spec.spent import Driver, may_matter_later
 from spec.types import NO_REQUEST, NodeId
 from spec.world import Scenario, ShownPut, State
 
@@ -74,10 +74,15 @@ def may_reopen(scenario: Scenario) -> bool:
 
 
 def rules_of(scenario: Scenario) -> Rules:
-    """What a scenario allows. Whoever wants to be shown what there is after a put sees when it is acknowledged."""
+    """What a scenario allows.
+
+    Whoever wants to be shown what there is after a put sees when it is acknowledged; and where nodes stand in for each
+    other, an acknowledgement that waits leaves a hint, which the timeout of its put makes of it.
+    """
     if may_reopen(scenario):
         return SYMMETRY_ONLY
-    return Rules(eager=not any(isinstance(task, ShownPut) for program in scenario.programs for task in program))
+    shows = any(isinstance(task, ShownPut) for program in scenario.programs for task in program)
+    return Rules(eager=not shows and not scenario.config.sloppy)
 
 
 def place_of(action: Action) -> NodeId | None:
@@ -164,7 +169,8 @@ class Frames:
 
     def form(self, head: State, envelope: Envelope) -> Envelope | None:
         """What stands for a message in flight, as things stand at both ends; None for one that is spent."""
-        if not self.scenario.keep_spent and self.is_spent(head, envelope):
+        lasts = self.scenario.keep_spent or may_matter_later(envelope.message)
+        if not lasts and self.is_spent(head, envelope):
             return None
         cuts = head.faults.cuts or head.network.cut_off
         return self.nameless(head, envelope) if self.rules.nameless and not cuts else envelope
@@ -172,6 +178,8 @@ class Frames:
     def nameless(self, head: State, envelope: Envelope) -> Envelope:
         """A repair that comes from nobody in particular, where that is as good; else the message itself."""
         message = envelope.message
+        if may_matter_later(message):
+            return envelope
         if isinstance(message, Write):
             if not self.is_spent(head, Envelope(envelope.target, envelope.source, Written(message.request))):
                 return envelope

@@ -85,10 +85,11 @@ class Local:
 class Step:
     """What some actions make of a head."""
 
-    __slots__ = ("after", "changed", "failed", "kind", "left")
+    __slots__ = ("after", "changed", "failed", "first", "kind", "left")
 
     def __init__(self, local: Local, after: Head, changed: tuple[int, ...], failed: str) -> None:
         self.kind = local.kind
+        self.first = local.actions[0]
         self.left = local.left
         self.after = after
         self.changed = changed

@@ -19,12 +19,12 @@ from checker.machine import Always, Property, SometimesStep, Transition
 from checker.outcome import Violation
 from checker.verdicts import Verdicts
 from spec import cluster
-from spec.cluster import Action, Cut
+from spec.cluster import Action, Cut, HandOver
 from spec.messages import Read
-from spec.network import crosses
+from spec.network import Network, crosses
 from spec.world import State
 
-CUT = Cut.__name__
+CUT, HAND_OVER = Cut.__name__, HandOver.__name__
 CLAIMS = "claims"
 """The one property of the reduced machine that stands for those of the real one that are judged step by step."""
 
@@ -78,6 +78,8 @@ class Interned(Heads):
         if head.quiet is None:
             head.quiet = self._different(self._quiet_steps(head), [], ())
         for step in head.quiet:
+            if step.kind == HAND_OVER and self._handing(step, bag):
+                continue
             rest = self._uncut(step.after, bag) if step.kind == CUT else bag
             yield step, least(step.after, rest + step.left)
             if step.changed:
@@ -244,6 +246,12 @@ class Interned(Heads):
             answer = self.frames.answer_to(small(head.state, envelope), envelope)
             self._answers[key] = SPENT if answer is None else self._messages.number(answer)
         return self._answers[key]
+
+    def _handing(self, step: Step, bag: list[int]) -> bool:
+        """Whether what a step hands over is under way: the one thing that is not about a message and asks for some."""
+        assert isinstance(step.first, HandOver), "it says so"
+        in_flight = tuple([self._messages.values[message] for message in bag])
+        return cluster.handing(Network(in_flight), step.first.node, step.first.target)
 
     def _uncut(self, after: Head, bag: list[int]) -> list[int]:
         """What a cut leaves in flight."""

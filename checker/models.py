@@ -119,21 +119,17 @@ class ClusterMachine:
         return Renamings(generators_of(self.scenario))
 
     def reduction(self) -> Interned | None:
-        """By all rules that the scenario allows; none yet where actions ask what is under way, or what others saw."""
-        return None if self._asks_around() else self.numbered(rules_of(self.scenario))
-
-    def _asks_around(self) -> bool:
-        """Whether what can happen to a server depends on more than itself."""
-        return self.scenario.config.sloppy or len(self.scenario.losing) > 0
+        """By all rules that the scenario allows; none yet where actions ask what others saw."""
+        return None if self.scenario.losing else self.numbered(rules_of(self.scenario))
 
     def numbered(self, rules: Rules) -> Interned:
-        """The same machine over numbers, reduced by these rules; what asks around is beyond it, and would never end."""
-        assert not self._asks_around(), "what can happen to a server must depend on nothing else"
+        """The same machine over numbers, reduced by these rules; where disks are lost it is beyond it."""
+        assert not self.scenario.losing, "what can happen to a server must depend on no other"
         return Interned(self.name, Frames(self.scenario, self._driver, rules), self.properties, self.action_kinds)
 
     def audits(self, max_states: int) -> Iterable[Audited]:
         """What that rests on, put to the test."""
-        if self._asks_around():
+        if self.scenario.losing:
             return ()
         return audits_of(self, self.scenario, self._driver, self.numbered, max_states)
 

@@ -6,8 +6,9 @@ requests. Configuration and ring are not renamed: they are the same for all stat
 
 Which renamings a scenario allows is decided here, and tested by the audit of symmetry:
 
-* nodes, where all of them own the key and clients may ask any of them: who comes first on the walk then matters to
-  nobody. Where some node does not own the key, requests are forwarded to the first owner, and no renaming is allowed;
+* nodes, where all of them own the key, among those whom clients may ask and among the others, and likewise among those
+  who may suspect, or lose their disks: who comes first on the walk then matters to nobody. Where some node does not own
+  the key, requests are forwarded to the first owner, and no renaming is allowed;
 * clients that run the same program.
 """
 
@@ -87,7 +88,8 @@ def renamings_of(scenario: Scenario) -> list[Names]:
     incarnations = [disk.incarnation for name in names if (disk := disks[name]) is not None]
     nodes: Iterable[tuple[int, ...]] = [tuple(range(len(names)))]
     if len(names) == scenario.config.n:
-        nodes = [p for p in permutations(range(len(names))) if _keeps(p, names, scenario.contacts)]
+        alike = scenario.contacts, scenario.suspicious, scenario.losing
+        nodes = [p for p in permutations(range(len(names))) if all(_keeps(p, names, some) for some in alike)]
     programs = scenario.programs
     everyone = range(len(programs))
     clients = [p for p in permutations(everyone) if all(programs[i] == programs[p[i]] for i in everyone)]
@@ -104,9 +106,9 @@ def renamings_of(scenario: Scenario) -> list[Names]:
     return found
 
 
-def _keeps(p: tuple[int, ...], names: list[NodeId], contacts: tuple[NodeId, ...]) -> bool:
-    """Whether those whom clients may ask are given each other's names."""
-    return all((names[i] in contacts) == (names[p[i]] in contacts) for i in range(len(names)))
+def _keeps(p: tuple[int, ...], names: list[NodeId], some: tuple[NodeId, ...]) -> bool:
+    """Whether those of whom something is said are given each other's names."""
+    return all((names[i] in some) == (names[p[i]] in some) for i in range(len(names)))
 
 
 def generators_of(scenario: Scenario) -> list[Renaming[State]]:
