@@ -57,10 +57,11 @@ MUTANTS = (
     Mutant(
         name="effects leave before the commit, and a crash takes the writes",
         file="cluster.py",
-        old="            return crash(stepped, event_of(action.during)[0])",
+        old="            return replace(crash(stepped, event_of(action.during)[0]), faults=fewer)",
         new="            name = event_of(action.during)[0]\n"
         "            lost = replace(stepped.servers[name], disk=state.servers[name].disk)\n"
-        "            return crash(replace(stepped, servers=stepped.servers.set(name, lost)), name)",
+        "            dead = crash(replace(stepped, servers=stepped.servers.set(name, lost)), name)\n"
+        "            return replace(dead, faults=fewer)",
         model="puts-crash",
         claim="dot-uniqueness",
     ),
@@ -342,8 +343,8 @@ MUTANTS = (
     Mutant(
         name="answers that come after the reply are not looked at",
         file="reading.py",
-        old="    if len(repaired.answers) < len(request.holders) and",
-        new="    if False and",
+        old="    listening = len(after.answers) < len(after.holders) and",
+        new="    listening = False and",
         model="put-get-drop",
         claim="read-repair",
     ),

@@ -16,7 +16,7 @@ from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read, Repair, Write
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
-from spec.quorum import ReadQuorum
+from spec.quorum import PutWishes, ReadQuorum
 from spec.ring import Member, owners_of
 from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
@@ -95,6 +95,7 @@ def sets(*versions: Version) -> Siblings:
 OLD = version("a", 1)
 NEW = version("b", 1, seen_one("a"))
 SIDE = version("c", 1)
+NEXT = version("a", 2, seen_one("a"))
 BAD_PAIR = sets(OLD, NEW)
 STEP: Action = Heal()
 
@@ -168,6 +169,20 @@ WRONG_STATES: list[tuple[str, State, str]] = [
         "quorum-meaning-put",
         recorded(EMPTY, made(OLD), acknowledged=(OLD.dot,)),
         "a:1 was acknowledged, W = 2, but it is durably known for nobody only",
+    ),
+    (
+        "quorum-meaning-put",
+        holding(
+            recorded(EMPTY, replace(made(OLD), wishes=PutWishes("all")), acknowledged=(OLD.dot,)),
+            a=sets(OLD),
+            b=sets(OLD),
+        ),
+        "a:1 was acknowledged, W = 3, but it is durably known for a, b only",
+    ),
+    (
+        "compare-and-swap",
+        recorded(EMPTY, *(replace(made(v), condition="none-match") for v in (OLD, SIDE))),
+        "a:1 after [] and c:1 after [] were both taken, on the condition none-match",
     ),
     (
         "quorum-meaning-get",
@@ -272,6 +287,29 @@ WRONG_STEPS: list[tuple[str, State, State, str]] = [
         holding(recorded(EMPTY, made(version("a", 2, seen_one("a")))), a=sets(version("a", 2, seen_one("a")))),
         "kept {}; its writer had been shown nothing",
     ),
+    (
+        "conditional-put",
+        holding(recorded(EMPTY, made(OLD)), a=sets(OLD)),
+        holding(
+            recorded(EMPTY, made(OLD), replace(made(version("a", 2), request(2)), condition="none-match")),
+            a=sets(OLD, version("a", 2)),
+        ),
+        "a held {a:1 after []}, and took a:2 after [] on the condition none-match",
+    ),
+    (  # it held more than the writer was shown
+        "conditional-put",
+        holding(recorded(EMPTY, made(OLD), made(SIDE)), a=sets(OLD, SIDE)),
+        holding(
+            recorded(
+                EMPTY,
+                made(OLD),
+                made(SIDE),
+                replace(made(NEXT, request(2), (OLD.dot,)), condition="context-unchanged"),
+            ),
+            a=sets(NEXT, SIDE),
+        ),
+        "on the condition context-unchanged",
+    ),
     (  # the owner of the hint has a successor of one version only
         "hint-conservation",
         owing(holding(recorded(EMPTY, made(OLD), made(SIDE)), a=sets(OLD, SIDE), b=sets(OLD)), A, B),
@@ -336,12 +374,14 @@ def test_every_claim_is_one_check_and_one_witness() -> None:
 
 # Good runs.
 
+IF_NONE = BlindPut(condition="none-match")
 RUNS = [
     world((PUT, GET), config=small_config(n=2), names="ab"),
     world((PUT,), (PUT,), (GET,), config=small_config(n=2), names="ab"),
     world((PUT,), (GET,)),
     world((PUT,), (PUT,), config=small_config(n=2, limits=Limits(requests_in_flight=1)), names="ab"),
     replace(world((PUT,), config=small_config(n=2, sloppy=True), suspicions=1), suspicious=(A,)),
+    replace(world((IF_NONE,), (IF_NONE,), config=small_config(n=2), names="ab"), contacts=(A,)),
     replace(world((PUT,), config=small_config(n=2), names="ab"), losing=(A,), faults=Faults(wipes=1)),
 ]
 
