@@ -153,7 +153,12 @@ MUTATIONS = [
     ),
     ("protocol.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
     ("protocol.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
-    ("protocol.py", " and is_context(context, s.gathered[r])", "", "reply/inv_replies"),
+    (
+        "protocol.py",
+        "        is_context(context, s.gathered[r])\n        and is_quorum",
+        "        is_quorum",
+        "reply/reply_lemma_context",
+    ),
     ("protocol.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
 ]
 
