@@ -49,6 +49,10 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "primaries",
         "basic-quorum",
         "blocking",
+        "wipe",
+        "wipe-both",
+        "restart-again",
+        "restore-puts",
     ):
         result, refinement = refine(name)
         assert result.violation is None, f"{name}: {result.violation}"
