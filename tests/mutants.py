@@ -57,10 +57,11 @@ MUTANTS = (
     Mutant(
         name="effects leave before the commit, and a crash takes the writes",
         file="cluster.py",
-        old="            return crash(stepped, event_of(action.during)[0])",
+        old="            return replace(crash(stepped, event_of(action.during)[0]), faults=fewer)",
         new="            name = event_of(action.during)[0]\n"
         "            lost = replace(stepped.servers[name], disk=state.servers[name].disk)\n"
-        "            return crash(replace(stepped, servers=stepped.servers.set(name, lost)), name)",
+        "            kept = replace(stepped, servers=stepped.servers.set(name, lost))\n"
+        "            return replace(crash(kept, name), faults=fewer)",
         model="puts-crash",
         claim="dot-uniqueness",
     ),
