@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
-from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, event_of
+from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, event_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
 from spec.history import History, known_by, wished
 from spec.maps import Counts, FMap, FSet, SetMap
@@ -51,9 +51,10 @@ from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Succes
 from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum, WriteQuorum, read_quorum, write_quorum
 from spec.repair import fold_answers
 from spec.ring import owners_of
-from spec.rows import NO_ROW, Row
+from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
+from spec.trust import known_disk, may_answer, minting_disk, numbered
 from spec.types import Config, Key, NodeId, RequestId
 from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
 
@@ -68,8 +69,8 @@ Move: TypeAlias = tuple[str, tuple[object, ...]]
 def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     """The protocol state that a cluster state stands for, seen from one key: the scenario's, or one nobody asks for."""
     node = state.servers.entries[0][1].node
-    rows = {name: server.disk.row(key) for name, server in state.servers.items()}
-    disks = {name: server.disk.about for name, server in state.servers.items()}
+    disks = {name: disk_of(state, name) for name in state.servers}
+    rows = {name: numbered(disks[name], server.disk.row(key)) for name, server in state.servers.items()}
     seen = state if key == scenario.key else unconcerned(state)
     gets = {Reading(name, get.request): get for name, get in in_flight(seen) if isinstance(get, GetInFlight)}
     created = FSet.of(c.version for c in seen.history.created)
@@ -77,7 +78,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     return protocol.State(
         nodes=state.servers.keys(),
         owners=FSet.of(owners_of(node.ring, key, node.config.n)),
-        disks=FMap.of({name: replace(disk, mark=0, seen=Counts()) for name, disk in disks.items() if disk is not None}),
+        disks=FMap.of({name: bare(disk) for name, disk in disks.items()}),
         birth=Counts.of({name: row.birth for name, row in rows.items()}),
         counter=Counts.of({name: row.counter for name, row in rows.items()}),
         store=SetMap.of({name: row.siblings for name, row in rows.items()}),
@@ -96,7 +97,21 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
         acked=FSet.of(successes(seen.history, node.config)),
+        bereft=state.history.bereft,
     )
+
+
+def disk_of(state: State, name: NodeId) -> Disk:
+    """The disk on which a node mints: one that was lost has lost its name, even if the node does not know yet."""
+    server = state.servers[name]
+    disk = known_disk(server.disk)
+    lost = name in state.history.bereft and server.node.started
+    return minting_disk(server.node, disk) if lost else disk
+
+
+def bare(disk: Disk) -> Disk:
+    """What it is to the protocol."""
+    return Disk(disk.incarnation, disk.births)
 
 
 def unconcerned(state: State) -> State:
@@ -177,7 +192,9 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
             return Handed(source, target, message.siblings)
         case Taken():
             return protocol.Taken(target, source, message.context)
-        case Read() | Repaired() | Forward() | Forwarded() | Mark() | Known() | Fetch() | Fetched():
+        case Fetched():
+            return Pushed(target, message.rows[0][1]) if message.rows else None
+        case Read() | Repaired() | Forward() | Forwarded() | Mark() | Known() | Fetch():
             return None
 
 
@@ -209,6 +226,7 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
     if isinstance(during, NodeAction):
         name, event = event_of(during)
         taken = advance(before.servers[name], event)
+        moves += renaming(before, after, name)
         if key != scenario.key:
             moves += [("elsewhere", (name,))] * (births(taken.server) - births(before.servers[name]))
         else:
@@ -219,7 +237,17 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
         moves.append(("crash", (event_of(action.during)[0],)))
     elif isinstance(action, Crash):
         moves.append(("crash", (action.node,)))
+    elif isinstance(action, Wipe | Restore):
+        row = after.servers[action.node].disk.row(key)
+        moves.append(("crash", (action.node,)))
+        moves.append(("lose", (action.node, bare(disk_of(after, action.node)), row.siblings, row.owed)))
     return moves
+
+
+def renaming(before: State, after: State, name: NodeId) -> list[Move]:
+    """The incarnation that a node begins in a step, before whatever else it does."""
+    was, now = disk_of(before, name), disk_of(after, name)
+    return [] if was.incarnation == now.incarnation else [("rename", (name, Disk(now.incarnation, was.births)))]
 
 
 def births(server: Server) -> int:
@@ -253,12 +281,15 @@ class StepTaken(Struct, frozen=True):
         for said in self.told:
             if isinstance(said, Envelope) and isinstance(said.message, Handoff):
                 yield "hand", (self.name, said.target)
+            elif isinstance(said, Envelope) and isinstance(said.message, Fetched):
+                if said.message.rows:
+                    yield "give", (self.name, said.target)
             elif about is not None and not isinstance(was, ForwardInFlight):
                 yield from self.saying(about, self.quorum(was, begun), said)
         if now is None and (isinstance(was, PutInFlight) or (begun is not None and isinstance(begun[1], Put))):
             assert about is not None, "a put has a request"
             yield "finish", (self.name, version_for(self.after.history, about, self.name))
-        if now is None and isinstance(was, GetInFlight):
+        if now is None and isinstance(was, GetInFlight) and was.answers:
             yield "forget", (Reading(self.name, was.request),)
 
     def rows(self) -> tuple[Row, Row]:
@@ -296,15 +327,13 @@ class StepTaken(Struct, frozen=True):
         return None
 
     def beginning(self, request: RequestId, operation: Operation) -> Iterator[Move]:
-        """A put mints, or repeats what it minted; a get hears its own node first."""
+        """A put mints, or repeats what it minted; a get hears its own node first, if that may answer."""
         history = self.after.history
         if isinstance(operation, Get):
-            reading, siblings = (
-                Reading(self.name, request),
-                self.before.servers[self.name].disk.row(operation.key).siblings,
-            )
-            yield "answer", (reading, self.name)
-            yield "collect", (Told(reading, self.name, siblings),)
+            server, reading = self.before.servers[self.name], Reading(self.name, request)
+            if may_answer(server.node, known_disk(server.disk), operation.key):
+                yield "answer", (reading, self.name)
+                yield "collect", (Told(reading, self.name, server.disk.row(operation.key).siblings),)
         elif history.created == self.before.history.created:
             yield "again", (self.name, version_for(history, request, self.name), self.stands_for())
         else:
@@ -325,7 +354,7 @@ class StepTaken(Struct, frozen=True):
             case Told() if isinstance(was, GetInFlight) and event.source not in was.answers:
                 yield "collect", (transit,)
                 yield from self.own_repair(was, transit)
-            case Pushed():
+            case Pushed() if not isinstance(message, Fetched) or self.taken.server != self.before.servers[self.name]:
                 yield "mend", (transit,)
             case Handed():
                 yield "take", (transit, context_of(transit.versions))

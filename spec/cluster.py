@@ -582,9 +582,12 @@ def crash(state: State, name: NodeId) -> State:
 
 def lose_disk(state: State, name: NodeId, left: Memory) -> State:
     """A node that is down has another disk now: an empty one, or an earlier state of it."""
-    lost = state.history.lost.set(name, known_on(state, name))
-    servers = state.servers.set(name, replace(state.servers[name], disk=left))
-    return replace(state, servers=servers, history=replace(state.history, lost=lost))
+    server, history = state.servers[name], state.history
+    bereft = history.bereft | FSet((name,))
+    for _, row in server.disk.table.items():
+        bereft = bereft | row.owed
+    history = replace(history, lost=history.lost.set(name, known_on(state, name)), bereft=bereft)
+    return replace(state, servers=state.servers.set(name, replace(server, disk=left)), history=history)
 
 
 def known_on(state: State, name: NodeId) -> FSet[Dot]:

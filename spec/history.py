@@ -61,6 +61,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """What the disks knew that were lost, of nodes that still lack some of it as far as they know themselves."""
     read: FSet[Dot] = FSet()
     """Where repair is blocking: what gets have shown by now, but for what later ones have shown to be superseded."""
+    bereft: FSet[NodeId] = FSet()
+    """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

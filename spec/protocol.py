@@ -15,7 +15,7 @@ Three invariants are what it is about:
 * `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
 * `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the disk of an owner, or
   of a node that owes it to one; a write that was acknowledged to its client is known to as many owners, and to as many
-  of them by their own disks, as its client asked for.
+  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them.
 
 To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
 (`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`),
@@ -169,6 +169,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """How many dots each actor ever minted."""
     acked: FSet[Success]
     """Writes whose clients were told of success."""
+    bereft: FSet[NodeId]
+    """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
 
 
 # What it means to know.
@@ -218,6 +220,7 @@ def init(s: State) -> bool:
         and s.created == FSet()
         and all(False for a in s.minted)
         and s.acked == FSet()
+        and s.bereft == FSet()
     )
 
 
@@ -556,6 +559,56 @@ def crash(s: State, n: NodeId) -> State:
     )
 
 
+def is_new(s: State, n: NodeId, disk: Disk) -> bool:
+    """Whether nothing was ever minted under the incarnation of a disk."""
+    return all(not (a.node == n and a.incarnation == disk.incarnation) for a in s.minted)
+
+
+def lose_ok(s: State, n: NodeId, disk: Disk, kept: Siblings, owed: FSet[NodeId]) -> bool:
+    """A disk is lost, and an empty one takes its place, or one from the past: with what might have been held once."""
+    return (
+        n in s.nodes
+        and is_new(s, n, disk)
+        and kept.issubset(s.created)
+        and is_antichain(kept)
+        and is_contiguous(s, kept)
+        and owed.issubset(s.owners)
+    )
+
+
+def lose(s: State, n: NodeId, disk: Disk, kept: Siblings, owed: FSet[NodeId]) -> State:
+    """Its node continues no numbering."""
+    return replace(
+        s,
+        disks=s.disks.set(n, disk),
+        birth=s.birth.set(n, 0),
+        counter=s.counter.set(n, 0),
+        store=s.store.set(n, kept),
+        owed=s.owed.set(n, owed),
+        bereft=s.bereft | FSet.of([n]) | s.owed[n],
+    )
+
+
+def rename_ok(s: State, n: NodeId, disk: Disk) -> bool:
+    """A node that cannot know whether its disk is from the past takes another incarnation."""
+    return n in s.nodes and is_new(s, n, disk)
+
+
+def rename(s: State, n: NodeId, disk: Disk) -> State:
+    """It continues no numbering either."""
+    return replace(s, disks=s.disks.set(n, disk), birth=s.birth.set(n, 0), counter=s.counter.set(n, 0))
+
+
+def give_ok(s: State, n: NodeId, target: NodeId) -> bool:
+    """A node that catches up has asked another."""
+    return n in s.nodes and target in s.nodes
+
+
+def give(s: State, n: NodeId, target: NodeId) -> State:
+    """It is sent everything that the other holds."""
+    return replace(s, pushed=s.pushed | FSet.of([Pushed(target, s.store[n])]))
+
+
 def elsewhere_ok(s: State, n: NodeId) -> bool:
     """A node mints for the first time for another key."""
     return n in s.nodes
@@ -594,6 +647,9 @@ ACTIONS = (
     lose_taken,
     lose_reply,
     crash,
+    lose,
+    rename,
+    give,
     elsewhere,
 )
 """Everything that may happen."""
@@ -632,21 +688,24 @@ def is_durable(s: State, a: Acknowledgement) -> bool:
     """Whether what is acknowledged is known for the owner, and to it, if it says so itself."""
     return (
         a.version in s.created
-        and held_for(s, a.owner, a.version)
-        and implies(a.holder == a.owner, stored(s, a.owner, a.version))
+        and (held_for(s, a.owner, a.version) or a.owner in s.bereft)
+        and implies(a.holder == a.owner, stored(s, a.owner, a.version) or a.owner in s.bereft)
     )
 
 
 def inv_durable_acknowledgement(s: State) -> bool:
-    """Acknowledgements stand for durable copies, success for a write quorum of owners for whom the write is known."""
+    """Acknowledgements stand for durable copies, success for a write quorum of owners for whom the write is known.
+
+    Who lost what was known for it is excused: of W owners, if fewer than W were bereft, some still know it.
+    """
     return (
         all(is_durable(s, a) for a in s.acks)
         and all(is_durable(s, a) for a in s.counted)
         and all(
             a.version in s.created
             and is_written(
-                FSet.of(o for o in s.owners if held_for(s, o, a.version)),
-                FSet.of(o for o in s.owners if stored(s, o, a.version)),
+                FSet.of(o for o in s.owners if held_for(s, o, a.version) or o in s.bereft),
+                FSet.of(o for o in s.owners if stored(s, o, a.version) or o in s.bereft),
                 a.quorum,
             )
             for a in s.acked
@@ -656,7 +715,11 @@ def inv_durable_acknowledgement(s: State) -> bool:
 
 def inv_released(s: State) -> bool:
     """An owner's acknowledgement of what it was handed stands for durable copies of all that its context covers."""
-    return all(implies(covers(t.context, x.dot), stored(s, t.owner, x)) for t in s.taken for x in s.created)
+    return all(
+        implies(covers(t.context, x.dot), stored(s, t.owner, x) or t.owner in s.bereft)
+        for t in s.taken
+        for x in s.created
+    )
 
 
 # The invariants that support them.
@@ -873,8 +936,8 @@ def take_lemma_grow(s: State, m: Handed, context: Clock) -> bool:
 
 
 def release_lemma_known(s: State, t: Taken) -> bool:
-    """The owner knows all that its creditor knows."""
-    return all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
+    """The owner knows all that its creditor knows, unless it lost its disk since."""
+    return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
 
 
 def mend_lemma_grow(s: State, p: Pushed) -> bool:

@@ -26,7 +26,7 @@ from spec.maps import Counts, FMap, FSet, SetMap
 from spec.protocol import BLIND, Handed, Reading, State
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
-from spec.siblings import context_of
+from spec.siblings import Version, context_of
 from spec.types import ClientId, Config, NodeId, RequestId, Value
 
 NODES = [NodeId("A"), NodeId("B")]
@@ -127,6 +127,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     read = ReadQuorum(rnd.randint(1, n), rnd.randint(0, n), rnd.random() < 0.7, rnd.random() < 0.5)
     puts = [(a.coordinator, a.version, write) for a in s.counted]
     enough = [put for put in puts if protocol.acknowledge_ok(s, *put)]
+    carried = [FSet[Version](), *(m.versions for m in s.sent), *(t.versions for t in s.told)]
     by_action: dict[str, tuple[object, ...]] = {
         "put": (
             sent_to[0],
@@ -159,6 +160,9 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "mend": (one(s.pushed),),
         "lose_pushed": (one(s.pushed),),
         "crash": (node,),
+        "lose": (node, Disk(f"disk {step}", births=rnd.randint(0, 2)), rnd.choice(carried), FSet()),
+        "rename": (node, Disk(f"disk {step}", births=rnd.randint(0, 2))),
+        "give": (node, one(s.nodes)),
         "lose_reply": (one(s.replies),),
         "elsewhere": (node,),
     }
@@ -169,6 +173,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
 def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
+    full |= {"give": len(s.pushed) >= MOST_MESSAGES, "lose": len(s.bereft) >= 1}
     full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES, "hand": len(s.handed) >= 3}
     return full.get(action, False) or (action in ("reply", "show") and len(s.replies) >= MOST_MESSAGES)
 

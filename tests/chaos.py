@@ -250,9 +250,10 @@ class Chaos:
                     assert None not in reads, "a get failed in peace"
 
     async def at_peace(self, node: NodeId) -> bool:
-        """Whether a node owes nobody anything and suspects nobody; not if it cannot be asked, as while links mend."""
+        """Whether a node owes and lacks nothing, and suspects nobody; not if it cannot be asked."""
         status = await self.status(node)
-        return status is not None and not any(peer.owed or peer.opinion.why for peer in status.peers)
+        stands = status is not None and status.confirmed and not status.lacking
+        return status is not None and stands and not any(peer.owed or peer.opinion.why for peer in status.peers)
 
 
 def tell(done: Counter[str]) -> str:

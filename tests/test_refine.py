@@ -49,6 +49,10 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "primaries",
         "basic-quorum",
         "blocking",
+        "wipe",
+        "wipe-both",
+        "restart-again",
+        "restore-puts",
     ):
         result, refinement = refine(name)
         assert result.violation is None, f"{name}: {result.violation}"
@@ -99,11 +103,11 @@ def test_an_abstraction_that_forgets_a_field_is_caught(field: str) -> None:
     """Every field of the protocol's state matters to some explored step."""
     assert any(
         refine(name, forgetting(field))[0].violation is not None
-        for name in ("put-get-drop", "reconcile", "forward-duplicate", "sloppy-put")
+        for name in ("put-get-drop", "reconcile", "forward-duplicate", "sloppy-put", "wipe-puts")
     )
 
 
-@pytest.mark.parametrize("name", ["put-get-crash", "reconcile", "forward-duplicate", "sloppy-put"])
+@pytest.mark.parametrize("name", ["put-get-crash", "reconcile", "forward-duplicate", "sloppy-put", "wipe", "restore"])
 def test_the_proved_invariants_hold_of_what_is_explored(name: str) -> None:
     """The same functions that are proved, evaluated on explored states."""
     scenario = MODELS[name].scenario

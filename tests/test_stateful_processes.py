@@ -229,8 +229,17 @@ class Processes:
             await asyncio.sleep(0.05)  # for the repairs, whose arrival nobody is told
 
         self.run(until_told())
+        self.run(self.until_all_stand())
         if self.config.sloppy:
             self.run(self.until_handed_over())
+
+    async def until_all_stand(self) -> None:
+        """Wait until what every node holds counts."""
+        async with asyncio.timeout(PEACE_SECONDS):
+            for node in self.cluster.nodes:
+                client = await self.client(node)
+                while (status := await client.status()).lacking or not status.confirmed:
+                    await asyncio.sleep(0.02)
 
     async def until_handed_over(self) -> None:
         """Wait until nobody waits for who is late, nobody suspects anybody, and nobody owes anything."""

@@ -1,4 +1,4 @@
-"""A node that lost its disk numbers its writes from 1 again, and others discard them as long replaced.
+"""A node that lost its disk numbers its writes from 1 again: others discard them as long replaced.
 
 A stores a write as A:1, and another, whose writer had seen it, as A:2. Its disk is lost, and it
 starts again under its old name on an empty one. A client puts; A finds no row, mints A:1, and the
