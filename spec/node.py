@@ -43,6 +43,8 @@ def step(node: Node, request: Request | None, storage: Storage, event: Event) ->
     assert node.started or isinstance(event, Start), "a run of a node begins with its start"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
+    if outcome.request is request:
+        return outcome
     before, after = counted(request), counted(outcome.request)
     if before == after:
         return outcome
