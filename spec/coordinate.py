@@ -17,6 +17,7 @@ from spec.messages import (
     Failed,
     Forward,
     Forwarded,
+    Get,
     Indefinite,
     Operation,
     Overloaded,
@@ -40,7 +41,7 @@ def problem_of(operation: Operation, config: Config) -> str:
     limits = config.limits
     if len(operation.key) > limits.key_bytes:
         return f"the key is {len(operation.key)} bytes, the limit is {limits.key_bytes}"
-    if isinstance(operation, Put) and len(operation.value) > limits.value_bytes:
+    if type(operation) is Put and len(operation.value) > limits.value_bytes:
         return f"the value is {len(operation.value)} bytes, the limit is {limits.value_bytes}"
     return wish_problem(operation.wishes, config)
 
@@ -69,14 +70,14 @@ def accept(
     if coordinator != node.name:
         return forward(node, asked, operation, coordinator)
     holders = with_coordinator(holders, node.name)
-    if isinstance(operation, Put):
-        return start_put(node, storage, asked, operation, holders)
-    return start_get(node, storage, asked, operation, holders)
+    if isinstance(operation, Get):
+        return start_get(node, storage, asked, operation, holders)
+    return start_put(node, storage, asked, operation, holders)
 
 
 def timeout_ms(config: Config, operation: Operation, within_ms: Milliseconds | None) -> Milliseconds:
     """How long a request may take: no longer than whoever asked waits, and never longer than nodes do."""
-    longest = config.put_timeout_ms if isinstance(operation, Put) else config.get_timeout_ms
+    longest = config.put_timeout_ms if type(operation) is Put else config.get_timeout_ms
     return longest if within_ms is None else min(longest, within_ms)
 
 

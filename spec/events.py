@@ -21,15 +21,10 @@ from spec.messages import (
     Answer,
     Forward,
     Forwarded,
-    Handoff,
     Message,
     Operation,
-    Read,
-    Repair,
     Repaired,
     Result,
-    Taken,
-    Write,
     Written,
 )
 from spec.rows import Disk, Row
@@ -142,11 +137,9 @@ Effect: TypeAlias = Send | Reply | SetTimer | CancelTimer
 
 def request_of(event: Event) -> RequestId | None:
     """Which request in flight the driver must hand to the step along with this event."""
-    if isinstance(event, Deliver):
-        message = event.message  # what is usual comes first, as in `spec.node.receive`
-        if isinstance(message, (Answer, Written)):
-            return message.request
-        if isinstance(message, (Read, Write, Repair, Handoff, Taken)):
-            return None
-        return message.request if isinstance(message, (Forward, Forwarded, Repaired)) else None
-    return event.request if isinstance(event, (Invoke, Timeout)) else None
+    if type(event) is Deliver:  # exact types are told at once; for a Struct, that it is no instance of a class is not
+        about = event.message
+        if type(about) is Answer or type(about) is Written or type(about) is Repaired:
+            return about.request
+        return about.request if type(about) is Forward or type(about) is Forwarded else None
+    return event.request if type(event) is Invoke or type(event) is Timeout else None

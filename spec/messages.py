@@ -7,7 +7,7 @@ coordination that asked for it.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -103,6 +103,7 @@ def shown_by(result: Result) -> Found | None:
     return result.shown if isinstance(result, Stored) else result if isinstance(result, Found) else None
 
 
+@final
 class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Coordinator to holder: merge this whole set, durably, and acknowledge."""
 
@@ -113,6 +114,7 @@ class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The owner that the holder stands in for, and owes it to; None if it is one itself."""
 
 
+@final
 class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Holder to coordinator: the set sent for this request is durably merged here."""
 
@@ -121,6 +123,7 @@ class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The owner that the holder stands in for, as in the `Write`."""
 
 
+@final
 class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Coordinator to owner: what do you hold of this key?"""
 
@@ -128,6 +131,7 @@ class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     key: Key
 
 
+@final
 class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Owner to coordinator: all that I hold of the key."""
 
@@ -135,6 +139,7 @@ class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     siblings: Siblings
 
 
+@final
 class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
     """Reader to owner: your answer was stale, merge this whole set."""
 
@@ -144,6 +149,7 @@ class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_de
     """The get that waits for it to be acknowledged, if one does."""
 
 
+@final
 class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Owner to reader: I hold what you repaired me with, durably."""
 
@@ -152,6 +158,7 @@ class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Of the set that I was sent."""
 
 
+@final
 class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Fallback to owner: this is owed to you, merge it, durably, and acknowledge."""
 
@@ -159,6 +166,7 @@ class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     siblings: Siblings
 
 
+@final
 class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Owner to fallback: I hold what you handed over, durably."""
 
@@ -167,6 +175,7 @@ class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Of the set that was handed over."""
 
 
+@final
 class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Node to node: this is the mark of my disk; have you seen a later one?"""
 
@@ -175,6 +184,7 @@ class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     mark: int
 
 
+@final
 class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The answer: the latest mark that was seen of the asker, before it asked."""
 
@@ -182,6 +192,7 @@ class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     mark: int
 
 
+@final
 class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A node that lacks what it lost to another: what do you hold of my keys?"""
 
@@ -191,6 +202,7 @@ class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """What it was given already: all up to this key; nothing, if there is none."""
 
 
+@final
 class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The answer: the next of them, as many as fit."""
 
@@ -202,6 +214,7 @@ class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Up to which key this is all; if there is none, to the end."""
 
 
+@final
 class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """A node that does not own the key to one that does: coordinate this; never forwarded again."""
 
@@ -211,6 +224,7 @@ class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """How long its sender goes on waiting for the result; None: as long as nodes do."""
 
 
+@final
 class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The coordinator's result, back to the node that forwarded."""
 

@@ -43,6 +43,8 @@ def step(node: Node, request: Request | None, storage: Storage, event: Event) ->
     assert node.started or isinstance(event, Start), "a run of a node begins with its start"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
+    if outcome.request is request:
+        return outcome
     before, after = counted(request), counted(outcome.request)
     if before == after:
         return outcome
@@ -82,41 +84,39 @@ def handle(node: Node, request: Request | None, storage: Storage, event: Event) 
 
 
 def receive(node: Node, request: Request | None, storage: Storage, event: Deliver) -> Outcome:
-    """Find the handler of a message from another node, the usual ones first."""
+    """Find the handler of a message from another node, the usual ones first, by its exact type: a `case` costs more."""
     message, source = event.message, event.source
-    match message:
-        case Read():
-            return read(node, request, storage, source, message)
-        case Answer():
-            return answered(node, storage, request, source, message)
-        case Write():
-            return replicate(node, request, storage, source, message)
-        case Written():
-            return written(node, storage, request, source, message)
-        case Repair():
-            return repaired(node, request, storage, source, message)
-        case Repaired():
-            return confirmed(node, request, source, message)
-        case Handoff():
-            return take_over(node, request, storage, source, message)
-        case Taken():
-            return release(node, request, storage, source, message)
-        case Mark():
-            return see(node, storage, source, message)
-        case Known():
-            return learn(node, storage, message)
-        case Fetch():
-            return give(node, storage, source, message)
-        case Fetched():
-            return take_back(node, storage, source, message)
-        case Forward():
-            if request is not None:
-                return asked_again(node, request, storage, message.operation, origin=source)
-            return accept(node, storage, message.request, message.operation, message.within_ms, origin=source)
-        case Forwarded():
-            return forwarded(node, request, message)
-        case _:
-            assert_never(message)
+    if type(message) is Read:
+        return read(node, request, storage, source, message)
+    if type(message) is Answer:
+        return answered(node, storage, request, source, message)
+    if type(message) is Write:
+        return replicate(node, request, storage, source, message)
+    if type(message) is Written:
+        return written(node, storage, request, source, message)
+    if type(message) is Repair:
+        return repaired(node, request, storage, source, message)
+    if type(message) is Repaired:
+        return confirmed(node, request, source, message)
+    if type(message) is Handoff:
+        return take_over(node, request, storage, source, message)
+    if type(message) is Taken:
+        return release(node, request, storage, source, message)
+    if type(message) is Mark:
+        return see(node, storage, source, message)
+    if type(message) is Known:
+        return learn(node, storage, message)
+    if type(message) is Fetch:
+        return give(node, storage, source, message)
+    if type(message) is Fetched:
+        return take_back(node, storage, source, message)
+    if type(message) is Forward:
+        if request is not None:
+            return asked_again(node, request, storage, message.operation, origin=source)
+        return accept(node, storage, message.request, message.operation, message.within_ms, origin=source)
+    if type(message) is Forwarded:
+        return forwarded(node, request, message)
+    assert_never(message)
 
 
 def suspect(node: Node, event: Suspicion) -> Outcome:

@@ -43,11 +43,13 @@ def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeI
     return FMap.of({holder: holder if holder in owners else next(left) for holder in holders})
 
 
+@lru_cache(maxsize=4096)  # of the same few, at every answer
 def primaries(holders: FMap[NodeId, NodeId], nodes: FSet[NodeId]) -> FSet[NodeId]:
     """Those of some holders who stand for themselves: who are owners."""
     return FSet(tuple([node for node in nodes if holders[node] == node]))
 
 
+@lru_cache(maxsize=4096)
 def primaries_problem(name: str, wanted: int, holders: FMap[NodeId, NodeId]) -> str:
     """Why there cannot be so many primaries among those who are asked; empty if there can."""
     asked = primaries(holders, holders.keys())

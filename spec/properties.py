@@ -417,9 +417,9 @@ def read_repair(before: State, action: Action, after: State) -> str | None:
     answers, n = get.answers.set(source, message.siblings), before.servers[reader].node.config.n
     if len(answers) < n and message.request not in after.servers[reader].requests:
         return f"{reader} stopped listening to the owners of {message.request} after {len(answers)} of {n}"
-    if not (get.answered or get.settling) and conclusion(replace(get, answers=answers)) is None:
-        return None
     known = fold_answers(answers)
+    if not (get.answered or get.settling) and conclusion(replace(get, answers=answers), known) is None:
+        return None
     for owner, siblings in answers.items():
         if not is_owner(after.servers[reader].node, owner, get.key):
             continue

@@ -13,6 +13,7 @@ PR + PW > N that has to hold.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -92,6 +93,7 @@ def size_of(wished: Size | None, configured: int, n: int) -> int:
             return wished
 
 
+@lru_cache(maxsize=1024)  # nearly all wish the same: nothing
 def wish_problem(wishes: PutWishes | GetWishes, config: Config) -> str:
     """Why nothing can be as wished; empty if it can."""
     if isinstance(wishes, PutWishes):
@@ -105,11 +107,13 @@ def wish_problem(wishes: PutWishes | GetWishes, config: Config) -> str:
     return ""
 
 
+@lru_cache(maxsize=1024)
 def write_quorum(wishes: PutWishes, config: Config) -> WriteQuorum:
     """What a put with these wishes needs; they are possible."""
     return WriteQuorum(size_of(wishes.w, config.w, config.n), size_of(wishes.pw, config.pw, config.n))
 
 
+@lru_cache(maxsize=1024)
 def read_quorum(wishes: GetWishes, config: Config) -> ReadQuorum:
     """What a get with these wishes needs; they are possible."""
     return ReadQuorum(

@@ -52,8 +52,9 @@ def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, 
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
     heard = replace(request, answers=request.answers.set(holder, message.siblings))
     effects: tuple[Effect, ...] = ()
+    merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
-        result = conclusion(heard)
+        result = conclusion(heard, merged)
         if result is None:
             return Outcome(node, heard)
         if node.config.blocking_repair and isinstance(result, Found) and result.siblings:
@@ -61,7 +62,6 @@ def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, 
         else:
             effects = (answer(request.origin, request.request, result),)
             heard = replace(heard, answered=True)
-    merged = fold_answers(heard.answers)
     if heard.settling:
         heard, effects = settle(node, having(node, request, heard, holder, merged), merged)
     repaired, writes, repairs = repair_stale(node, storage, heard, merged)
@@ -129,12 +129,12 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
     return FSet.of(holder for holder, siblings in request.answers.items() if siblings)
 
 
-def conclusion(request: GetInFlight) -> Found | Failed | None:
-    """What the answers that are there amount to; None while others have to be heard."""
-    quorum, answers, told = request.quorum, request.answers.keys(), telling(request)
+def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
+    """What the answers that are there, merged, amount to; None while others have to be heard."""
+    quorum, told = request.quorum, telling(request)
     if is_read(told, primaries(request.holders, told), quorum):
-        return found(fold_answers(request.answers))
-    everybody = len(request.holders)
+        return found(merged)
+    answers, everybody = request.answers.keys(), len(request.holders)
     if not told:
         enough = majority(everybody) if quorum.basic_quorum else everybody
         is_nothing = is_quorum(answers, enough) and is_quorum(primaries(request.holders, answers), quorum.pr)

@@ -51,7 +51,7 @@ NO_REQUEST = RequestId(ClientId(""), 0)
 """Nobody's request."""
 
 
-class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_fields=True):
     """How much of anything there may be."""
 
     key_bytes: int = 4096
@@ -83,7 +83,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             require(getattr(self, name) >= 1, f"limit {name} must be at least 1, not {getattr(self, name)}")
 
 
-class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_fields=True):
     """What all nodes of a store agree on."""
 
     n: int = 3

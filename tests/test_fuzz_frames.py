@@ -105,14 +105,20 @@ class Relay:
         await asyncio.gather(*self._relays)
 
 
+PATIENCE_SECONDS = 60.0
+PATIENT = msgspec.structs.replace(THREE, put_timeout_ms=60_000, get_timeout_ms=60_000)
+"""While the store is used as it should be, clients and nodes wait for each other, however busy the machine is."""
+
+
 async def record(directory: Path) -> list[Talk]:
     """What node b and a client said to node a while the store was used."""
-    settings = settings_of(directory, ["a", "b", "c"], THREE, faults=False)
+    settings = settings_of(directory, ["a", "b", "c"], PATIENT, faults=False)
     relay = Relay(settings[A].listen)
     front = await relay.start()
     behind = msgspec.structs.replace(settings[B], peers={**settings[B].peers, A: front})
     async with running(settings[A], behind, settings[NodeId("c")]):
-        near, far = await connect([front]), await connect([settings[B].listen])
+        near = await connect([front], timeout=PATIENCE_SECONDS)
+        far = await connect([settings[B].listen], timeout=PATIENCE_SECONDS)
         async with near, far:
             for i in range(12):
                 key = b"key-%d" % (i % 4)
@@ -335,7 +341,7 @@ class Fuzzed:
             assert not any(map(turned, frames_in(bytes(wire_.said)))), f"turned down and not closed: {stream.hex()}"
             protocol.connection_lost(None)
         self.taken.clear()
-        async with await connect([self.settings.listen]) as client:
+        async with await connect([self.settings.listen], timeout=PATIENCE_SECONDS) as client:
             assert (await client.status()).steps <= self.server.runtime.seq
         assert not self.troubles, f"{self.troubles}; lately accepted: {lately}"
 
