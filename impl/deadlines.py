@@ -34,7 +34,7 @@ def milliseconds(seconds: float) -> int:
 
 def arriving(event: Event, stamp: Stamp | None = None) -> Arrival:
     """An event that is there now."""
-    asked = event.message if isinstance(event, Deliver) else event
+    asked = event.message if type(event) is Deliver else event
     if type(asked) in ASKED and isinstance(asked, (Invoke, Forward)) and asked.within_ms is not None:
         return Arrival(event, stamp, time.monotonic() + asked.within_ms / 1000)
     return Arrival(event, stamp)

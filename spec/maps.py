@@ -202,7 +202,7 @@ class Counts(_Entries[K, int], Generic[K], frozen=True, order=True, cache_hash=T
 
     def __getitem__(self, key: K) -> int:
         for k, v in self.entries:
-            if k == key:
+            if k is key or k == key:  # actors of one version are mostly the same objects
                 return v
         return 0
 

@@ -134,12 +134,13 @@ def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     quorum, told = request.quorum, telling(request)
     if is_read(told, primaries(request.holders, told), quorum):
         return found(merged)
-    answers, everybody = request.answers.keys(), len(request.holders)
+    everybody = len(request.holders)
     if not told:
+        answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody
         is_nothing = is_quorum(answers, enough) and is_quorum(primaries(request.holders, answers), quorum.pr)
         return found(NO_VERSIONS) if is_nothing else None
-    return Failed(f"nobody is left to ask: {unanswered(request)}") if len(answers) == everybody else None
+    return Failed(f"nobody is left to ask: {unanswered(request)}") if len(request.answers) == everybody else None
 
 
 def lacking(request: GetInFlight, w: int) -> str:
