@@ -82,7 +82,7 @@ DEPENDS: dict[str, frozenset[str]] = {
     "only-maximal": frozenset({DISK, CARRIED}),
     "one-dot-per-request": frozenset({CREATED}),
     "refusal-is-final": frozenset({CREATED, TOLD}),
-    "conditional-put": frozenset({CREATED}),
+    "conditional-put": frozenset({CREATED, TOLD}),
     "quorum-meaning-put": frozenset({FORGOT, PROMISED}),
     "quorum-meaning-get": frozenset({TOLD}),
     "context-honesty": frozenset({CREATED, TOLD}),

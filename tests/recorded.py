@@ -23,7 +23,7 @@ from spec.events import (
     request_of,
 )
 from spec.maps import FMap, FSet
-from spec.messages import Found, Get, Operation, Put, Result
+from spec.messages import Condition, Found, Get, Operation, Put, Result
 from spec.node import step
 from spec.ring import Member, build_ring
 from spec.state import Node
@@ -38,8 +38,8 @@ MEMBERS = tuple(Member(NodeId(name)) for name in "abcd")
 class Recorded:
     """A cluster in memory and its logs, one list of entries for each node and client."""
 
-    def __init__(self, seed: int, keys: int = 2, config: Config = CONFIG) -> None:
-        self.random = Random(seed)
+    def __init__(self, seed: int, keys: int = 2, config: Config = CONFIG, condition: Condition | None = None) -> None:
+        self.random, self.condition = Random(seed), condition
         self.keys = [Key(f"k{i}".encode()) for i in range(keys)]
         self.config, self.ring = config, build_ring(MEMBERS, config)
         self.logs: dict[str, list[Entry]] = {}
@@ -124,7 +124,8 @@ class Recorded:
             if not any(request.client == client for request in self.waiting):
                 context = self.contexts.get((client, key), NOTHING)
                 value = Value(f"v{self.now_ns}".encode())
-                operation: Operation = Get(key) if random.random() < 0.5 else Put(key, value, context)
+                put = Put(key, value, context, condition=self.condition)
+                operation: Operation = Get(key) if random.random() < 0.5 else put
                 self.ask(client, random.choice(list(self.servers)), operation)
         elif kind < 0.14 and faults:
             self.restart(random.choice(list(self.servers)))
@@ -170,9 +171,17 @@ class Recorded:
         return {name: [msgspec.json.encode(entry) for entry in entries] for name, entries in closed.items()}
 
 
-def run(seed: int, actions: int, *, keys: int = 2, faults: bool = True, config: Config = CONFIG) -> Recorded:
-    """A run of so many actions."""
-    recorded = Recorded(seed, keys, config)
+def run(
+    seed: int,
+    actions: int,
+    *,
+    keys: int = 2,
+    faults: bool = True,
+    config: Config = CONFIG,
+    condition: Condition | None = None,
+) -> Recorded:
+    """A run of so many actions; all puts with this condition."""
+    recorded = Recorded(seed, keys, config, condition)
     for _ in range(actions):
         recorded.act(faults=faults)
     return recorded
