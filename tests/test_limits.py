@@ -29,7 +29,8 @@ from impl.wire import (
     encode,
     framed,
 )
-from spec.events import HandOff
+from spec.events import Deliver, HandOff
+from spec.messages import Fetched
 from spec.trace import Line, Step
 from spec.types import ClientId, Config, Key, Limits, NodeId, Value
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
@@ -174,7 +175,9 @@ async def many_messages(path: Path) -> None:
     async with running(settings), clients(settings) as (store,):
         for number in range(9):
             await store.put(b"%d" % number, b"v")
-        assert [(peer.queued, peer.lost) for peer in (await store.status()).peers] == [(5, 4), (5, 4)]
+        peers = (await store.status()).peers
+        assert [peer.queued for peer in peers] == [5, 5]
+        assert all(peer.lost >= 4 for peer in peers), "what the node says of itself waits there as well"
 
 
 @case("batch_steps")
@@ -218,6 +221,25 @@ async def many_hints(path: Path) -> None:
     batches = [e.event.keys for e in entries if isinstance(e, Step) and isinstance(e.event, HandOff)]
     assert max(map(len, batches)) == 2
     assert len({key for batch in batches for key in batch}) == owed
+
+
+@case("fetched_rows")
+async def much_to_catch_up_with(path: Path) -> None:
+    """A node is given so many rows at a time of what it lacks, until it lacks nothing."""
+    config = limited(structs.replace(ONE, n=2, r=1, w=1, sloppy=False), fetched_rows=3)
+    here, there = settings_of(path, ["a", "b"], config, record=True).values()
+    keys = {b"%d" % number for number in range(20)}
+    async with running(here), clients(here) as (store,):
+        for key in keys:
+            await store.put(key, b"v")
+    async with running(here), running(there), clients(there) as (store,):
+        while (await store.status()).lacking:
+            await asyncio.sleep(0.005)
+    entries = [msgspec.json.decode(line, type=Line).entry for line in export_log(there.data)]
+    events = [e.event for e in entries if isinstance(e, Step) and isinstance(e.event, Deliver)]
+    batches = [event.message.rows for event in events if isinstance(event.message, Fetched)]
+    assert max(map(len, batches)) == 3
+    assert {key for batch in batches for key, _ in batch} == keys
 
 
 @case("connections")

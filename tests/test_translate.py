@@ -56,7 +56,7 @@ def test_the_protocol_means_what_python_computes() -> None:
     """In states of walks, and in mixtures of two of them, in which invariants fail."""
     said: set[str] = set()
     false = 0
-    for seed in (3, 5, 7):  # of which there are walks with hints
+    for seed in (17, 31):  # walks after which every action can happen
         rnd = random.Random(seed)
         steps = [s for _, _, s in walk(seed, 120, Config(n=2, r=1, w=2))]
         late = max(steps, key=lambda s: sum(bool(getattr(s, name)) for name in s.__struct_fields__))
