@@ -44,13 +44,9 @@ def refuse(
 
 
 def found(siblings: Siblings) -> Found:
-    """A set as it is shown to a client.
-
-    That its context is right, whatever the set, is proved (`spec.laws`). It is looked at as well where there was
-    anything to join, which is rare; of a single version, to look costs more than the rest.
-    """
+    """A set as it is shown to a client."""
     context = context_of(siblings)
-    assert len(siblings) == 1 or is_context(context, siblings), "the context covers exactly what is shown"
+    assert is_context(context, siblings), "the context covers exactly what is shown"
     return Found(siblings, context)
 
 
