@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from impl.client import ATTEMPTS, Client, Routing, Unreachable, connect
+from impl.client import ATTEMPTS, Client, OperationFailed, OperationRefused, Routing, Unreachable, connect
 from impl.errors import UserError, one_line, usage
 from impl.recorder import export_log
 from impl.transport import Address
@@ -154,9 +154,16 @@ class LocalCluster:
     # Links.
 
     async def faults(self, node: str, wanted: CallFaults) -> None:
-        """Make the links of a running node this faulty. Raises OperationRefused if it was not started for it."""
+        """Make the links of a running node this faulty. Raises OperationRefused if it was not started for it.
+
+        A node that is to die after a commit may be dead before it has answered.
+        """
         async with await self.client(node) as client:
-            await client.faults(wanted)
+            try:
+                await client.faults(wanted)
+            except OperationFailed as failure:
+                if wanted.crash_after_commits is None or isinstance(failure, OperationRefused):
+                    raise
 
     async def cut(self, *sides: Sequence[str]) -> None:
         """Cut the network into these sides: nothing crosses until it is healed."""

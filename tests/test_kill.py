@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -76,8 +76,7 @@ async def keep_killing(cluster: LocalCluster, node: str, times: int, chance: ran
     for _ in range(times):
         await asyncio.sleep(chance.uniform(0, 0.1))
         if chance.random() < 0.5:
-            with suppress(OperationFailed):  # dead before it could say that it obeys
-                await cluster.faults(node, CallFaults(0, crash_after_commits=chance.randint(1, 8)))
+            await cluster.faults(node, CallFaults(0, crash_after_commits=chance.randint(1, 8)))
             try:
                 async with asyncio.timeout(0.5):
                     assert await cluster.ended(node) == -9
