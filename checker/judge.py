@@ -49,7 +49,7 @@ from spec.events import (
     WriteRow,
     request_of,
 )
-from spec.history import NOBODY, NOTHING_OWED, Created, History, having_read, promised_to, record
+from spec.history import NOTHING_OWED, Created, History, having_read, promised_to, record
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import (
     Fetched,
@@ -72,7 +72,7 @@ from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
 from spec.trace import Step
-from spec.types import ClientId, Key, NodeId, RequestId
+from spec.types import NO_REQUEST, ClientId, Key, NodeId, RequestId
 from spec.world import Client, Faults, Memory, Server, State, client_id, write
 
 DEPENDS: dict[str, frozenset[str]] = {
@@ -121,8 +121,8 @@ class Judge:
         """The claims whose *sometimes* was met: something was at stake."""
         self._logs, self._reruns = logs, reruns
         skipped = ONE_ORDER if another else frozenset()
-        claims = [claim for claim in CLAIMS if claim.name not in skipped]
-        self._claims = [claim for claim in claims if is_promised(claim, logs.config, wishes=have_wishes(logs))]
+        claims, wishes = [claim for claim in CLAIMS if claim.name not in skipped], have_wishes(logs)
+        self._claims = [claim for claim in claims if is_promised(claim, logs.config, wishes=wishes)]
         self._at_the_end: list[Claim] = []
         if logs.lost:
             self._claims, self._at_the_end = parted(self._claims)
@@ -236,7 +236,7 @@ class Judge:
 
     def _create(self, view: View, change: Change, event: Event, unknown: Siblings) -> None:
         request, put = minting(event)
-        if request == NOBODY and not self._logs.whole:
+        if request == NO_REQUEST and not self._logs.whole:
             self._was_before(view, unknown)  # from a message that was on its way when recording began
             return
         seen = view.shown.get(request, FSet())

@@ -19,14 +19,14 @@ from checker.history import Call, had_no_effect
 from checker.story import show
 from spec.clock import Dot, covers
 from spec.cluster import Ask, ask, tell
-from spec.history import NOBODY, NOTHING_OWED, Created, History, having_read, promised_to
+from spec.history import NOTHING_OWED, Created, History, having_read, promised_to
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Forwarded, Found, Get, Put, Stored
 from spec.network import Envelope, Network
 from spec.properties import CLAIMS, Claim
 from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Version
-from spec.types import Config, RequestId
+from spec.types import NO_REQUEST, Config, RequestId
 from spec.world import Client, Faults, State, client_id
 
 UNKNOWN = Config(sloppy=False)
@@ -107,7 +107,7 @@ class _Judging:
                 self.wished[result.dot] = call.operation.wishes
         elif isinstance(result, Found):
             known = {created.version for created in self.created}
-            shown = [Created(v, NOBODY, self.covered(v)) for v in result.siblings if v not in known]
+            shown = [Created(v, NO_REQUEST, self.covered(v)) for v in result.siblings if v not in known]
             self.created = self.created | FSet.of(shown)
             network = Network((Envelope(call.node, call.node, Forwarded(call.request, result)),))
         assert result is not None, "what has ended has a result"

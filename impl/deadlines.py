@@ -22,20 +22,15 @@ LONGEST_MS = 2**31 - 1
 """The longest that can be asked for."""
 
 
-ASKED = frozenset((Invoke, Forward))
-"""What has a deadline. Most events are neither: that is found by their type, for that a Struct is no instance
-of a class costs ten times as much as that it is."""
-
-
 def milliseconds(seconds: float) -> int:
     """How long somebody waits, as it is said to others: at least a millisecond, and no more than can be said."""
     return max(1, int(min(seconds * 1000, LONGEST_MS)))
 
 
 def arriving(event: Event, stamp: Stamp | None = None) -> Arrival:
-    """An event that is there now."""
+    """An event that is there now; most have no deadline, which their exact type tells at once (`spec.events`)."""
     asked = event.message if type(event) is Deliver else event
-    if type(asked) in ASKED and isinstance(asked, (Invoke, Forward)) and asked.within_ms is not None:
+    if (type(asked) is Invoke or type(asked) is Forward) and asked.within_ms is not None:
         return Arrival(event, stamp, time.monotonic() + asked.within_ms / 1000)
     return Arrival(event, stamp)
 

@@ -241,11 +241,11 @@ async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: 
         f"node {victim} was killed with SIGKILL during {WRITES} puts: {len(acknowledged)} acknowledged, {unknown} of "
         f"unknown outcome, {failed} failed"
     )
-    hints = await owed_to(cluster, victim)
+    hints = await cluster.owed_to(victim)
     expect(hints > 0, f"nobody owes {victim} anything, though it was away while others wrote")
     began = time.perf_counter()
     await cluster.restart(victim)
-    while await owed_to(cluster, victim):
+    while await cluster.owed_to(victim):
         expect(time.perf_counter() - began < DRAIN_SECONDS, f"{victim} still lacks something {DRAIN_SECONDS:g} s later")
         await asyncio.sleep(0.02)
     took = time.perf_counter() - began
@@ -260,16 +260,6 @@ async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: 
         f"  restarted, it was handed the {hints} keys that others had taken in its place, {took:.1f} s after its start;"
         f" all {len(acknowledged)} acknowledged are there"
     )
-
-
-async def owed_to(cluster: LocalCluster, node: NodeId) -> int:
-    """How many hints the other nodes hold for a node."""
-    count = 0
-    for name in cluster.nodes:
-        if name != node:
-            async with await cluster.client(name) as client:
-                count += sum(peer.owed for peer in (await client.status()).peers if peer.name == node)
-    return count
 
 
 def show(versions: Iterable[Version]) -> str:

@@ -151,6 +151,15 @@ class LocalCluster:
                 file.writelines(export_log(self.data(name)))
         return files
 
+    async def owed_to(self, node: str) -> int:
+        """How many keys the other nodes, which must run, owe a node something of."""
+        count = 0
+        for name in self.nodes:
+            if name != node:
+                async with await self.client(name) as client:
+                    count += sum(peer.owed for peer in (await client.status()).peers if peer.name == node)
+        return count
+
     # Links.
 
     async def faults(self, node: str, wanted: CallFaults) -> None:

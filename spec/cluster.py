@@ -34,7 +34,7 @@ from msgspec.structs import replace
 from spec import network as net
 from spec.clock import NOTHING, Dot
 from spec.events import Beat, Deliver, Event, HandOff, Invoke, Reply, Start, Suspicion, Timeout
-from spec.history import NOBODY, NOTHING_OWED, History, Owed, claimed_to, having_read, known_by, record, wished
+from spec.history import NOTHING_OWED, History, Owed, claimed_to, having_read, known_by, record, wished
 from spec.maps import FMap, FSet
 from spec.messages import (
     Forward,
@@ -59,7 +59,7 @@ from spec.ring import build_ring
 from spec.spent import DRIVER, Driver, settle
 from spec.state import Node
 from spec.trust import known_disk, others
-from spec.types import Key, NodeId, RequestId, Value
+from spec.types import NO_REQUEST, Key, NodeId, RequestId, Value
 from spec.world import (
     Asked,
     BlindPut,
@@ -420,18 +420,16 @@ def perform(scenario: Scenario, state: State, action: Action, driver: Driver) ->
         case Restart():
             return come_up(scenario, state, action.node, driver)
         case Wipe():
-            fewer = replace(faults, wipes=faults.wipes - 1)
-            lost = lose_disk(crash(state, action.node), action.node, Memory())
-            return come_up(scenario, replace(lost, faults=fewer), action.node, driver)
+            struck = replace(state, faults=replace(faults, wipes=faults.wipes - 1))
+            return lose_disk(scenario, struck, action.node, Memory(), driver)
         case Backup():
             fewer = replace(faults, backups=faults.backups - 1)
             return replace(back_up(scenario, state, action.node, driver), faults=fewer)
         case Restore():
-            fewer = replace(faults, restores=faults.restores - 1)
+            struck = replace(state, faults=replace(faults, restores=faults.restores - 1))
             copy = state.servers[action.node].backup
             assert copy is not None, "there is a copy"
-            lost = lose_disk(crash(state, action.node), action.node, copy)
-            return come_up(scenario, replace(lost, faults=fewer), action.node, driver)
+            return lose_disk(scenario, struck, action.node, copy, driver)
         case Cut():
             return replace(state, network=net.cut(network, action.side), faults=replace(faults, cuts=faults.cuts - 1))
         case Heal():
@@ -516,7 +514,7 @@ def minting(event: Event) -> tuple[RequestId, Put | None]:
     asked = event.message if isinstance(event, Deliver) else event
     if isinstance(asked, Invoke | Forward) and isinstance(asked.operation, Put):
         return asked.request, asked.operation
-    return NOBODY, None
+    return NO_REQUEST, None
 
 
 def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
@@ -580,14 +578,16 @@ def crash(state: State, name: NodeId) -> State:
     return state
 
 
-def lose_disk(state: State, name: NodeId, left: Memory) -> State:
-    """A node that is down has another disk now: an empty one, or an earlier state of it."""
-    server, history = state.servers[name], state.history
+def lose_disk(scenario: Scenario, state: State, name: NodeId, left: Memory, driver: Driver) -> State:
+    """A node dies and comes back with another disk: an empty one, or an earlier state of it."""
+    down = crash(state, name)
+    server, history = down.servers[name], down.history
     bereft = history.bereft | FSet((name,))
     for _, row in server.disk.table.items():
         bereft = bereft | row.owed
-    history = replace(history, lost=history.lost.set(name, known_on(state, name)), bereft=bereft)
-    return replace(state, servers=state.servers.set(name, replace(server, disk=left)), history=history)
+    history = replace(history, lost=history.lost.set(name, known_on(down, name)), bereft=bereft)
+    lost = replace(down, servers=down.servers.set(name, replace(server, disk=left)), history=history)
+    return come_up(scenario, lost, name, driver)
 
 
 def known_on(state: State, name: NodeId) -> FSet[Dot]:

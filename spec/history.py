@@ -28,10 +28,7 @@ from spec.quorum import (
     write_quorum,
 )
 from spec.siblings import Siblings, Version
-from spec.types import NO_REQUEST, Config, NodeId, RequestId
-
-NOBODY = NO_REQUEST
-"""The request of a version that came to be without one: none should."""
+from spec.types import Config, NodeId, RequestId
 
 
 class Created(Struct, frozen=True, order=True, cache_hash=True):

@@ -19,7 +19,7 @@ declared with `order=True`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Generic, Self, TypeVar
 
@@ -36,23 +36,14 @@ def implies(premise: bool, conclusion: bool) -> bool:
     return not premise or conclusion
 
 
-def is_increasing(elements: Sequence[K]) -> bool:
+def is_increasing(elements: Iterable[K]) -> bool:
     """Whether each element is less than the next; there is at least one. Most have two or three: a loop is fastest."""
-    last = elements[0]
-    for element in elements[1:]:
+    left = iter(elements)
+    last = next(left)
+    for element in left:
         if not last < element:
             return False
         last = element
-    return True
-
-
-def keys_increase(entries: Sequence[tuple[K, object]]) -> bool:
-    """The same of the keys of entries."""
-    last = entries[0][0]
-    for key, _ in entries[1:]:
-        if not last < key:
-            return False
-        last = key
     return True
 
 
@@ -121,7 +112,7 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.entries) > 1 and not keys_increase(self.entries):
+        if len(self.entries) > 1 and not is_increasing(map(key_of, self.entries)):
             raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:

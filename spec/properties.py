@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from spec.clock import Dot, covers, show_clock
 from spec.cluster import Action, Arrive, Restore, Wipe
-from spec.history import NOBODY, known_by, wished
+from spec.history import known_by, wished
 from spec.maps import FSet
 from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by
 from spec.network import Envelope, crosses
@@ -30,7 +30,7 @@ from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.siblings import Siblings, Version, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
-from spec.types import Config, Key, NodeId, RequestId
+from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import State, client_id
 
 StateCheck: TypeAlias = Callable[[State], str | None]
@@ -176,7 +176,7 @@ def one_dot_per_request(state: State) -> str | None:
     """At most one dot is minted per put, however often and of whomever it is asked, and none for anything else."""
     minted: dict[RequestId, Version] = {}
     for created in state.history.created:
-        if created.request == NOBODY:
+        if created.request == NO_REQUEST:
             return f"{created.version} came to be without a put"
         if created.request in minted:
             return f"two dots for {created.request}: {minted[created.request]} and {created.version}"

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from impl.client import Client, MayHaveHappened, OperationFailed
-from impl.local import LocalCluster, open_cluster
+from impl.local import open_cluster
 from impl.storage import open_storage
 from spec.types import Config, Key
 
@@ -50,16 +50,6 @@ class Putters:
         return median(sum(since + s <= at < since + s + 1 for at in self.stored.values()) for s in seconds)
 
 
-async def owed(cluster: LocalCluster, node: str) -> int:
-    """On how many keys the others owe a node something."""
-    count = 0
-    for name in cluster.nodes:
-        if name != node:
-            async with await cluster.client(name) as client:
-                count += sum(peer.owed for peer in (await client.status()).peers if peer.name == node)
-    return count
-
-
 @pytest.mark.deep
 def test_a_node_is_killed_under_load_and_comes_back(tmp_path: Path) -> None:
     async def main() -> None:
@@ -74,16 +64,16 @@ def test_a_node_is_killed_under_load_and_comes_back(tmp_path: Path) -> None:
             await cluster.kill("c")
             await asyncio.sleep(AWAY_SECONDS)
             returned = time.monotonic()
-            hints = await owed(cluster, "c")
+            hints = await cluster.owed_to("c")
             await cluster.start("c")
             serves = time.monotonic()
-            while await owed(cluster, "c"):
+            while await cluster.owed_to("c"):
                 await asyncio.sleep(0.05)
             drained = time.monotonic()
             await asyncio.sleep(AFTER_SECONDS)
             putters.stop_at = time.monotonic()
             await asyncio.gather(*tasks)
-            while await owed(cluster, "c"):
+            while await cluster.owed_to("c"):
                 await asyncio.sleep(0.05)
             for store in stores:
                 await store.close()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from checker.memory import remembering
 from spec.clock import NOTHING, Actor, Clock, Dot
 from spec.cluster import Action, Arrive, Ask, Heal, apply, initial, transitions
-from spec.history import NOBODY, Created, History, known_by, record
+from spec.history import Created, History, known_by, record
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read, Repair, Write
 from spec.network import Envelope, Network
@@ -22,7 +22,7 @@ from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
 from spec.spent import DRIVER
 from spec.state import GetInFlight
-from spec.types import Config, Limits, NodeId, RequestId, Value
+from spec.types import NO_REQUEST, Config, Limits, NodeId, RequestId, Value
 from spec.world import BlindPut, Client, Faults, Look, Scenario, SeenPut, State, Task, client_id
 from tests.small import KEY, request, small_config
 
@@ -154,7 +154,7 @@ WRONG_STATES: list[tuple[str, State, str]] = [
         ),
         "an answer from b for a carries {a:1 after [], ",
     ),
-    ("one-dot-per-request", recorded(EMPTY, made(OLD, NOBODY)), "a:1 after [] came to be without a put"),
+    ("one-dot-per-request", recorded(EMPTY, made(OLD, NO_REQUEST)), "a:1 after [] came to be without a put"),
     (
         "one-dot-per-request",
         recorded(EMPTY, made(OLD), made(version("a", 2))),
