@@ -6,6 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.ringspec-setup
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_VERSION := 0.13.9
+# Long tests may take this long; see `timeout` in pyproject.toml.
+PATIENT := --timeout 1800 -o faulthandler_timeout=2400
 # The line that `make help` shows for a target is also what the target says before it acts.
 SAY = @sed -n 's/^$@:.*\#\# /$@: /p' Makefile
 
@@ -33,15 +35,15 @@ lint: setup ## style (ruff) and types (mypy, strict)
 
 deep: setup ## the long explorations, which CI runs only in bounded form
 	$(SAY)
-	@$(BIN)/python -m pytest -n 2 -m deep --timeout 1800
+	@$(BIN)/python -m pytest -n 2 -m deep $(PATIENT)
 
 nightly: setup ## the tests again with more and fresh examples, which CI repeats the same
 	$(SAY)
-	@$(BIN)/python -m pytest -n 2 --hypothesis-profile nightly --timeout 1800
+	@$(BIN)/python -m pytest -n 2 --hypothesis-profile nightly $(PATIENT)
 
 bench: setup ## measurements; they report and never fail on time
 	$(SAY)
-	@$(BIN)/python -m pytest -m bench -s --timeout 1800
+	@$(BIN)/python -m pytest -m bench -s $(PATIENT)
 
 # Versions in the lock stay while they fit pyproject.toml; remove the file first to take newer ones.
 # The resolver lives in a throw-away environment: nothing of ringspec depends on it.

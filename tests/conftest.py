@@ -19,6 +19,28 @@ settings.register_profile("desk", deadline=None, derandomize=False, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "desk"))
 
 
+class AtOnce:
+    """Names what fails when it fails: a run that is ended before its end has no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        """Where to say it."""
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A phase of a test is over."""
+        if report.failed:
+            self._terminal.write_line(f" {report.nodeid}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Where there is a terminal: a worker has none, its failures are told by who started it."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        config.pluginmanager.register(AtOnce(terminal))
+
+
 @pytest.fixture
 def nobody_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes in this process suspect nobody, whatever happens: for tests that count steps."""
