@@ -1,19 +1,21 @@
 """The main job, end to end: run the specification, then validate the run, explore and prove what ran.
 
-Five real nodes on this machine, real files, a cut, a kill. Every promise that is made on the way is checked against
-what came back; the first that is broken ends the run. The nodes and the clients record what they do. Then the commands
-that a user would give, `ringspec validate`, `check` and `prove`, are given, as processes of their own.
+Five real nodes on this machine, real files, a cut, a kill, a lost disk. Every promise that is made on the way is held
+against what came back; the first that is broken ends the run. The nodes and the clients record what they do. Then the
+commands that a user would give, `ringspec validate`, `check` and `prove`, are given, as processes of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -23,6 +25,7 @@ from impl.client import Client, MayHaveHappened, OperationFailed, Values
 from impl.errors import UserError
 from impl.local import LocalCluster, open_cluster
 from impl.recorder import export_log
+from spec.quorum import GetWishes
 from spec.ring import Member, build_ring, owners_of
 from spec.siblings import Version
 from spec.types import Config, Key, NodeId
@@ -78,16 +81,19 @@ def play(directory: Path | None, say: Say) -> int:
     with tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory)) as place:
         Path(place).mkdir(parents=True, exist_ok=True)
         say("RUN      real nodes, sockets and disks")
-        logs = asyncio.run(tell_story(Path(place), told))
+        logs, logs_after_loss = asyncio.run(tell_story(Path(place), told))
         say("VALIDATE the nodes' and the clients' logs against the specification that they ran")
         commands = {
             "validate": (["validate", str(logs)], 0),
+            "validate after loss": (["validate", str(logs_after_loss)], 0),
             "check": (["check", EXPLORED, "--max-states", str(STATES), "--no-progress"], 3),
             "prove": (["prove"], 0),
         }
         with ThreadPoolExecutor(max_workers=2) as pool:
             jobs = {name: pool.submit(ringspec, *command) for name, command in commands.items()}
             told(first_lines(jobs["validate"].result(), 2))
+            after = first_lines(jobs["validate after loss"].result(), 2)
+            told(f"so it is with the day after; {after.partition('; ')[2]}")
             say("EXPLORE  the same specification, every interleaving and a crash at any moment")
             told(first_lines(jobs["check"].result(), 2))
             say("PROVE    the same specification, for any number of nodes, versions and messages")
@@ -108,26 +114,44 @@ def first_lines(text: str, count: int) -> str:
     return "; ".join(line.strip() for line in text.splitlines()[:count])
 
 
-async def tell_story(directory: Path, say: Say) -> Path:
-    """Run the cluster through its day; the directory of its logs. Raises Broken, or what a client raises."""
+async def tell_story(directory: Path, say: Say) -> tuple[Path, Path]:
+    """Run the cluster through two days; the directories of the logs of the first, and of both.
+
+    What was recorded on a lost disk is lost with it, so only the logs of the first day are whole. Raises Broken, or
+    what a client raises.
+    """
     cluster = open_cluster(directory / "cluster", NODES, CONFIG, record=True, faults=True)
-    logs = directory / "logs"
+    logs, logs_after_loss = directory / "logs", directory / "logs-after-loss"
     logs.mkdir()
+    acknowledged = await first_day(cluster, logs, say)
+    shutil.copytree(logs, logs_after_loss)
+    export(cluster, logs)
+    await lose_a_disk(cluster, logs_after_loss, acknowledged, say)
+    export(cluster, logs_after_loss)
+    return logs, logs_after_loss
+
+
+def export(cluster: LocalCluster, logs: Path) -> None:
+    """Write the logs of all nodes, which are down, beside those of the clients."""
+    for name in cluster.nodes:
+        with (logs / f"node-{name}.ndjson").open("wb") as log:
+            log.writelines(export_log(cluster.data(name)))
+
+
+async def first_day(cluster: LocalCluster, logs: Path, say: Say) -> dict[bytes, bytes]:
+    """Store, cut, heal and kill; what was acknowledged in the end."""
     async with cluster:
         say(f"{NODES} nodes are up, N={CONFIG.n} R={CONFIG.r} W={CONFIG.w}: {', '.join(cluster.addresses())}")
         clients = [await cluster.client(*rotated(cluster, i), log=logs / f"client-{i}.ndjson") for i in range(CLIENTS)]
         try:
             await store_files(clients, say)
             await cut_and_heal(cluster, logs, say)
-            await kill_during_writes(cluster, clients, say)
+            acknowledged = await kill_during_writes(cluster, clients, say)
         finally:
             for client in clients:
                 await client.close()
         await cluster.stop()
-    for name in cluster.nodes:
-        with (logs / f"node-{name}.ndjson").open("wb") as log:
-            log.writelines(export_log(cluster.data(name)))
-    return logs
+    return acknowledged
 
 
 def rotated(cluster: LocalCluster, i: int) -> list[NodeId]:
@@ -209,8 +233,8 @@ def split_key(cluster: LocalCluster) -> tuple[bytes, tuple[list[str], list[str]]
     return key, (sorted(set(cluster.nodes) - set(minority)), sorted(minority)), (first, third)
 
 
-async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: Say) -> None:
-    """Kill a node while everybody writes, bring it back, and look for everything that was acknowledged.
+async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: Say) -> dict[bytes, bytes]:
+    """Kill a node while everybody writes, bring it back, and look for everything that was acknowledged; that is told.
 
     Others take in its place what is written while it is away, and hand that over when it is back.
     """
@@ -258,6 +282,47 @@ async def kill_during_writes(cluster: LocalCluster, clients: list[Client], say: 
     await side_by_side(read(i) for i in range(len(clients)))
     say(
         f"  restarted, it was handed the {hints} keys that others had taken in its place, {took:.1f} s after its start;"
+        f" all {len(acknowledged)} acknowledged are there"
+    )
+    return acknowledged
+
+
+async def lose_a_disk(cluster: LocalCluster, logs: Path, acknowledged: dict[bytes, bytes], say: Say) -> None:
+    """Bring a node back without its disk, and when it has caught up take away those with whom it shares most keys.
+
+    With two of three owners gone two others answer in their place; PR = 1 waits for the owner that is left.
+    """
+    ring = build_ring(tuple(Member(name) for name in cluster.nodes), CONFIG)
+    victim = cluster.nodes[2]
+    sharers = Counter(
+        tuple(sorted(owners - {victim}))
+        for key in acknowledged
+        if victim in (owners := set(owners_of(ring, Key(key), CONFIG.n)))
+    )
+    others, alone = sharers.most_common(1)[0]
+    async with cluster:
+        await cluster.kill(victim)
+        cluster.lose_disk(victim)
+        began = time.perf_counter()
+        await cluster.start(victim)
+        async with await cluster.client(victim) as client:
+            while (status := await client.status()).lacking or not status.confirmed:
+                expect(time.perf_counter() - began < DRAIN_SECONDS, f"{victim} has not caught up")
+                await asyncio.sleep(0.02)
+        took = time.perf_counter() - began
+        await asyncio.gather(*map(cluster.kill, others))
+        rest = [name for name in cluster.nodes if name not in others]
+        async with await cluster.client(*rest, log=logs / "client-after-loss.ndjson", attempts=10) as client:
+
+            async def read(i: int) -> None:
+                for key in list(acknowledged)[i::CLIENTS]:
+                    found = await client.get(key, wishes=GetWishes(pr=1))
+                    expect(acknowledged[key] in found.values, f"{key.decode()} was acknowledged and went with a disk")
+
+            await side_by_side(read(i) for i in range(CLIENTS))
+    say(f"the next day node {victim} comes back with an empty disk, and has caught up {took:.1f} s later")
+    say(
+        f"  {' and '.join(others)} are killed, and of {alone} keys {victim} is the only owner left:"
         f" all {len(acknowledged)} acknowledged are there"
     )
 

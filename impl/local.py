@@ -129,6 +129,11 @@ class LocalCluster:
             await asyncio.sleep(0.005)
         return process.wait()
 
+    def lose_disk(self, node: str) -> None:
+        """Remove the data file of a node that is down."""
+        for file in self.directory.glob(f"{node}.db*"):
+            file.unlink()
+
     def pause(self, node: str) -> None:
         """SIGSTOP: the node is there and does nothing."""
         self._processes[NodeId(node)].send_signal(signal.SIGSTOP)

@@ -203,8 +203,7 @@ class Chaos:
                 if seen is None or next(peer.mark for peer in seen.peers if peer.name == node) <= mark:
                     return False
         await self.cluster.kill(node)
-        for file_ in self.cluster.directory.glob(f"{node}.db*"):
-            file_.unlink()
+        self.cluster.lose_disk(node)
         if copy is not None:
             self.copy(copy, self.cluster.directory, node)
             shutil.rmtree(copy)

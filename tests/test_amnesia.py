@@ -56,8 +56,7 @@ def test_a_node_without_its_data_file_catches_up_and_answers(tmp_path: Path) -> 
             await seen(cluster, A, 1)
             await cluster.kill(A)
             before = disk_of(cluster, A)
-            for file in cluster.directory.glob("a.db*"):
-                file.unlink()
+            cluster.lose_disk(A)
             await cluster.start(A)
             await cluster.stop(B)
             assert await read_all(cluster, A) == {(b"one",)}
@@ -83,8 +82,7 @@ def test_a_node_with_an_old_copy_of_its_data_file_catches_up_and_answers(tmp_pat
             await put_all(cluster, A, b"two")
             await seen(cluster, A, before.mark + 1)
             await cluster.kill(A)
-            for file in cluster.directory.glob("a.db*"):
-                file.unlink()
+            cluster.lose_disk(A)
             Chaos.copy(tmp_path / "copy", cluster.directory, A)
             shutil.rmtree(tmp_path / "copy")
             await cluster.start(A)
@@ -105,8 +103,7 @@ def test_a_node_says_what_it_lacks_while_another_is_down_and_one_that_is_alone_s
         async with cluster:
             await cluster.stop(C)
             await cluster.kill(A)
-            for file in cluster.directory.glob("a.db*"):
-                file.unlink()
+            cluster.lose_disk(A)
             await cluster.start(A)
             async with await cluster.client(A) as store:
                 status = await store.status()

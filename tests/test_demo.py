@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_story_in_small(tmp_path: Path) -> None:
     """Cut, siblings, reconciliation and kill happen, and the logs are a run of the specification."""
     said: list[str] = []
-    logs = asyncio.run(demo.tell_story(tmp_path, said.append))
+    logs, logs_after_loss = asyncio.run(demo.tell_story(tmp_path, said.append))
     told = "\n".join(said)
     assert "all SHA-256 equal" in told
     assert "finds 2 siblings" in told
@@ -34,6 +34,12 @@ def test_the_story_in_small(tmp_path: Path) -> None:
     assert report.problem is None
     assert (report.nodes, report.restarts) == (5, 1)
     assert report.requests >= 30 * 2 + 80
+    assert "has caught up" in told
+    assert "is the only owner left: all" in told
+    after = examine(logs_after_loss)
+    assert after.problem is None
+    assert (after.lost, after.restarts) == (("c",), 5)
+    assert after.steps > report.steps
 
 
 @pytest.mark.usefixtures("small")
