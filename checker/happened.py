@@ -5,7 +5,9 @@ Within one log the lines are in order. Between logs there are four kinds of caus
 * a message is received after the step that sent it: the stamp of a `Deliver` must name a `Send` of that very message to
   this very node. The network may lose, delay and reorder messages, and may repeat them: a repetition is counted, and
   is no violation, for the specification's network may do the same. A node that lost a disk lost its log with it, or
-  the last part: whatever others received from there was sent by a step that nobody can name any more;
+  the last part: whatever others received from there was sent by a step that nobody can name any more. Its new log
+  numbers its runs as the lost one did; where a step of it has the stamp and sends the same, and yet comes after what it
+  would have caused, the message was sent by the lost log's;
 * a node is asked after the client said that it asks (a put that it may ask again: after it first did);
 * a client is told after a node replied;
 * what happens at one client later than at another, by the machine's clock, happened after it.
@@ -249,7 +251,8 @@ def size(record: Record) -> int:
 def linear_extension(logs: Logs, causes: Causes, seed: int | None) -> Iterator[At]:
     """All entries in an order that respects all causes: always the same for no seed, else a random one.
 
-    Raises Invalid, when nothing more can come, if the causes contradict each other.
+    Causes that only seemed to be some, for the sender's log was lost, are taken out of `causes`. Raises Invalid, when
+    nothing more can come, if the others contradict each other.
     """
     records: list[Record] = [*logs.nodes, *logs.clients]
     sizes = [size(record) for record in records]
@@ -281,7 +284,15 @@ def linear_extension(logs: Logs, causes: Causes, seed: int | None) -> Iterator[A
 
     for log in range(len(records)):
         consider(log)
-    while ready:
+    while done != sizes:
+        if not ready:
+            around = circle(records, causes, done, sizes)
+            mistaken = of_a_lost_log(records, causes, done, around)
+            if mistaken is None:
+                raise contradiction(records, done, around)
+            waiting[mistaken[1]].remove(mistaken[0])
+            consider(mistaken[0])
+            continue
         at = random.randrange(len(ready)) if random else len(ready) - 1
         ready[at], ready[-1] = ready[-1], ready[at]
         log = ready.pop()
@@ -294,12 +305,10 @@ def linear_extension(logs: Logs, causes: Causes, seed: int | None) -> Iterator[A
             consider(other)
         while later and later[0][0] <= told:
             consider(heappop(later)[1])
-    if done != sizes:
-        raise circle(records, causes, done, sizes)
 
 
-def circle(records: Sequence[Record], causes: Causes, done: list[int], sizes: list[int]) -> Invalid:
-    """Some entries each of which happened before the next, and the last before the first."""
+def circle(records: Sequence[Record], causes: Causes, done: list[int], sizes: list[int]) -> list[int]:
+    """Logs that wait in a circle, each for the next one."""
     stuck = [log for log in range(len(records)) if done[log] < sizes[log]]
     follows: dict[int, int] = {}
     for log in stuck:
@@ -311,10 +320,26 @@ def circle(records: Sequence[Record], causes: Causes, done: list[int], sizes: li
     path = [stuck[0]]
     while follows[path[-1]] not in path:
         path.append(follows[path[-1]])
-    around = path[path.index(follows[path[-1]]) :]
-    places = [records[log].place(done[log]) for log in around]
+    return path[path.index(follows[path[-1]]) :]
+
+
+def of_a_lost_log(
+    records: Sequence[Record], causes: Causes, done: list[int], around: list[int]
+) -> tuple[int, int] | None:
+    """Take out a cause that only seemed to be one: who waited, and for whose log; None if all are sound."""
+    for log, other in zip(around, [*around[1:], around[0]], strict=True):
+        receiver, sender = records[log], records[other]
+        if isinstance(receiver, NodeRecord) and isinstance(sender, NodeRecord) and sender.lost:
+            at = At(log, done[log])
+            causes[at] = [cause for cause in causes[at] if cause.log != other]
+            return log, other
+    return None
+
+
+def contradiction(records: Sequence[Record], done: list[int], around: list[int]) -> Invalid:
+    """What is said of causes in a circle."""
     told = "these lines cannot all be true: each waits for something that comes at or after the next, in a circle"
-    return Invalid("happened-before", places, told)
+    return Invalid("happened-before", [records[log].place(done[log]) for log in around], told)
 
 
 def moment(record: Record, index: int) -> int:

@@ -41,7 +41,7 @@ SLICE = 200
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-STANDING_SECONDS = 2.0
+STANDING_SECONDS = 10.0
 """How long a node that serves may take to hear what it lacks from the others that run."""
 
 

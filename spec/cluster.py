@@ -280,7 +280,8 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
         enough = len(state.history.lost.set(name, known_on(state, name)).keys()) < scenario.config.w
         if faults.wipes and enough:
             yield Wipe(name)
-        if faults.backups and all(other.node.started for _, other in state.servers.items()):
+        everybody = all(other.node.started for _, other in state.servers.items())
+        if faults.backups and everybody and state.servers[name].node.confirmed:  # so that all see its next mark
             yield Backup(name)
         if faults.restores and enough and copy is not None:
             yield Restore(name)

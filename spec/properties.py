@@ -446,19 +446,24 @@ def is_repaired_with(state: State, reader: NodeId, owner: NodeId, known: Sibling
 
 def catches_up(before: State, action: Action, after: State) -> str | None:
     """A node that lost what it knew answers nothing before it knows all of it again that was acknowledged."""
-    acknowledged = after.history.acknowledged
     for name, dots in before.history.lost.items():
-        if isinstance(action, Arrive) and action.envelope.target == name:
-            told = [e for e in after.network.in_flight if e.source == name and isinstance(e.message, Answer)]
-            if any(e not in before.network.in_flight for e in told):
-                return f"{name} answers, and lacks {', '.join(map(str, dots))}"
-        if name in after.history.lost:
+        whole = name not in after.history.lost
+        if not whole and not answers(name, before, action, after):
             continue
         for _, row in after.servers[name].disk.table.items():
             dots = dots - known_by(after.history, row.siblings)
-        if dots & acknowledged:
-            return f"{name} takes itself to be whole, and lacks {', '.join(map(str, dots & acknowledged))}"
+        if dots & after.history.acknowledged:
+            does = "takes itself to be whole" if whole else "answers"
+            return f"{name} {does}, and lacks {', '.join(map(str, dots & after.history.acknowledged))}"
     return None
+
+
+def answers(name: NodeId, before: State, action: Action, after: State) -> bool:
+    """Whether a node tells another in this step what it holds."""
+    if not isinstance(action, Arrive) or action.envelope.target != name:
+        return False
+    told = [e for e in after.network.in_flight if e.source == name and isinstance(e.message, Answer)]
+    return any(e not in before.network.in_flight for e in told)
 
 
 def a_node_has_caught_up(before: State, _action: Action, after: State) -> bool:

@@ -183,6 +183,9 @@ def test_a_node_that_does_not_read_costs_its_queue_and_no_acknowledged_write(
                 assert 0 < peer.queued <= limits.queued_messages
                 assert peer.lost > 0
             async with running(settings[B]), clients(settings[B]) as (third,):
+                async with asyncio.timeout(60):  # all are new to it, and it to them: they fetch from each other
+                    while any([(await store.status()).lacking for store in (first, second, third)]):
+                        await asyncio.sleep(0.05)
                 for number in range(count):
                     for store in (second, third):
                         assert (await store.get(b"%d" % number)).values == (value(number),)

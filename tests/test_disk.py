@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -253,6 +254,7 @@ def test_a_write_that_fails_stops_the_node_with_one_line(tmp_path: Path) -> None
 def pid_of(argument: str) -> str:
     """The process that was started with this argument."""
     for place in Path("/proc").iterdir():
-        if place.name.isdigit() and argument.encode() in (place / "cmdline").read_bytes().split(b"\0"):
-            return place.name
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile, or is none
+            if place.name.isdigit() and argument.encode() in (place / "cmdline").read_bytes().split(b"\0"):
+                return place.name
     raise AssertionError(f"no process has the argument {argument}")
