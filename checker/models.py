@@ -440,6 +440,28 @@ MODELS: dict[str, Model] = {
         scenario=world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),
         claims=(*PUT_CLAIMS, "catches-up"),
     ),
+    "wipe-of-four": Model(
+        about="four nodes, strict placement: a put, and the first owner comes back with an empty disk, at any moment",
+        scenario=world((P,), nodes=4, contacts=(FIRST,), losing=(FIRST,), strict=True, faults=WIPE),
+        claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "catches-up"),
+    ),
+    "wipe-crash": Model(
+        about="a put; the first owner comes back with an empty disk, and any one node crashes, at any moment",
+        scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=Faults(wipes=1, crashes=1)),
+        claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "catches-up"),
+    ),
+    "sloppy-put-wipe": Model(
+        about="four nodes, a put, a suspicion; the node that owns nothing loses its disk, and with it what it owed",
+        scenario=world(
+            (P,),
+            nodes=4,
+            contacts=(FIRST,),
+            suspicious=(FIRST,),
+            losing=(OFF,),
+            faults=Faults(suspicions=1, wipes=1),
+        ),
+        claims=HINT_CLAIMS,
+    ),
     "wipe-again": Model(
         about="a put of a client that asks again for what it does not know, of a node that may lose its disk",
         scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=WIPE, patience=2),
@@ -626,6 +648,16 @@ MODELS["sloppy-anything"] = Model(
         contacts=(FIRST, SECOND, OFF),
         suspicious=(FIRST, SECOND, OFF),
         faults=Faults(suspicions=3, drops=1, duplicates=1, crashes=1, cuts=1),
+    ),
+    claims=SLOPPY_CLAIMS,
+    endless=True,
+)
+MODELS["amnesia-anything"] = Model(
+    about="the same, and disks are lost and replaced by copies; no message is repeated",
+    scenario=replace(
+        MODELS["sloppy-anything"].scenario,
+        losing=(FIRST, SECOND, OFF),
+        faults=Faults(suspicions=3, drops=1, crashes=1, cuts=1, wipes=1, backups=1, restores=1),
     ),
     claims=SLOPPY_CLAIMS,
     endless=True,

@@ -11,9 +11,10 @@ Messages that can change nothing any more are taken out of the network after eac
 
 A server that crashes keeps its disk and loses all else; a client that waits for it learns that the connection broke.
 A disk may be lost, or replaced by a copy of it, only while fewer than W of the disks that knew something are lost and
-not made up for; and only by a copy that is older than a mark which all others have seen, unless the scenario has
-younger ones. These are assumptions: what the store promises, it promises as long as no more goes wrong
-(`spec.comeback`). That all others see the mark at once spares the explorer the moments before the copy is of use.
+not made up for; what a fallback owed on a lost disk, nobody gives back to it. And it may be replaced only by a copy
+that is older than a mark which all others have seen, unless the scenario has younger ones. These are assumptions: what
+the store promises, it promises as long as no more goes wrong (`spec.comeback`). That all others see the mark at once
+spares the explorer the moments before the copy is of use.
 
 Where no disk can be lost, no node is ever told that its own is from the past, and whoever is up would tell it so.
 There a node that restarts is told at once. In the time that it would have to wait it would do less, and nothing else.
@@ -277,7 +278,8 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
     faults = state.faults
     for name in scenario.losing:
         copy = state.servers[name].backup
-        enough = len(state.history.lost.set(name, known_on(state, name)).keys()) < scenario.config.w
+        lost = state.history.lost.set(name, known_on(state, name)).keys() | state.history.unpaid.keys()
+        enough = len(lost) < scenario.config.w
         if faults.wipes and enough:
             yield Wipe(name)
         everybody = all(other.node.started for _, other in state.servers.items())
@@ -583,10 +585,12 @@ def lose_disk(scenario: Scenario, state: State, name: NodeId, left: Memory, driv
     """A node dies and comes back with another disk: an empty one, or an earlier state of it."""
     down = crash(state, name)
     server, history = down.servers[name], down.history
-    bereft = history.bereft | FSet((name,))
+    bereft, unpaid = history.bereft | FSet((name,)), history.unpaid
     for _, row in server.disk.table.items():
         bereft = bereft | row.owed
-    history = replace(history, lost=history.lost.set(name, known_on(down, name)), bereft=bereft)
+        for owner in row.owed:
+            unpaid = unpaid.set(owner, unpaid[owner] | known_by(history, row.siblings))
+    history = replace(history, lost=history.lost.set(name, known_on(down, name)), bereft=bereft, unpaid=unpaid)
     lost = replace(down, servers=down.servers.set(name, replace(server, disk=left)), history=history)
     return come_up(scenario, lost, name, driver)
 

@@ -16,6 +16,8 @@ that no name is used twice: what its rows minted before is not continued. It *la
 holds of its keys; it asks them for it, in the order of keys, a batch at a time, and merges what comes. Whoever has
 given all is lacked no more. A node answers for a key once it lacks nothing of the key's other owners: one of them
 holds whatever it had acknowledged, if fewer than W of the disks were lost. Meanwhile it takes writes like everybody.
+(That holds under strict placement. Under sloppy placement a fallback may hold it instead, and what a fallback owed is
+lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
 
 A new disk is not told apart from a lost one: when a cluster is new its nodes fetch from each other, and get nothing.
 (Riak: basho/riak_kv 679 and 1094; the Dynamo paper does not say what a node that lost its disk calls itself.)

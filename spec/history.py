@@ -60,6 +60,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """Where repair is blocking: what gets have shown by now, but for what later ones have shown to be superseded."""
     bereft: FSet[NodeId] = FSet()
     """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
+    unpaid: SetMap[NodeId, Dot] = SetMap()
+    """For each owner, what disks knew that were lost, of nodes that owed it to that owner."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

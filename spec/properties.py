@@ -247,8 +247,8 @@ def a_condition_is_unmet(state: State) -> bool:
 
 
 def put_quorum(state: State) -> str | None:
-    """W owners, or nodes that owe it to them, durably hold every acknowledged put, or a version that had seen it; PW
-    owners do so themselves: as the put wished, or as the store is configured."""
+    """W owners, or nodes that owe it to them, durably hold every acknowledged put, or a version that had seen it, but
+    for disks that were lost; PW owners do so themselves: as the put wished, or as the store is configured."""
     if not state.history.acknowledged:
         return None
     knowing: dict[NodeId, FSet[Dot]] = {}
@@ -262,6 +262,8 @@ def put_quorum(state: State) -> str | None:
     for name, dots in state.history.lost.items():
         knowing[name] = knowing.get(name, FSet()) | dots
         themselves[name] = themselves.get(name, FSet()) | dots
+    for owner, dots in state.history.unpaid.items():
+        knowing[owner] = knowing.get(owner, FSet()) | dots
     config, wishes = state.servers.entries[0][1].node.config, wished(state.history.created)
     for dot in state.history.acknowledged:
         quorum = write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config)
