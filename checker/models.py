@@ -275,6 +275,11 @@ PAIR = walk(2, n=2)
 *_, OFF_TWO = walk(4, n=2)
 
 
+def both(a: Faults, b: Faults) -> Faults:
+    """The budgets of two kinds of fault together."""
+    return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
+
+
 def preset(n: int, w: int, r: int) -> Model:
     """A choice of quorums that everybody knows, in the same small world as the others."""
     return Model(
@@ -492,6 +497,16 @@ MODELS: dict[str, Model] = {
         scenario=world((P, G), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR, faults=Faults(wipes=2)),
         claims=(*ONE_PUT_CLAIMS, "catches-up"),
     ),
+    "wipe-restore": Model(
+        about="two replicas: two puts at one; either comes back with an empty disk, or an earlier copy of its own",
+        scenario=world((P, P), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR, faults=both(WIPE, RESTORE)),
+        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
+    ),
+    "wipe-restore-three": Model(
+        about="W = 3: two puts at the first owner; it comes back with a copy, the second with an empty disk",
+        scenario=world((P, P), r=1, w=3, contacts=(FIRST,), losing=(FIRST, SECOND), faults=both(WIPE, RESTORE)),
+        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
+    ),
     "young-copy": Model(
         about="two puts; a copy of the disk comes back that is no older than the last mark that others saw of it",
         scenario=replace(world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE), young_copies=True),
@@ -619,11 +634,6 @@ def standing_in(about: str, *programs: tuple[Task, ...], faults: Faults = Faults
         *programs, nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=both(Faults(suspicions=1), faults)
     )
     return Model(about=f"four nodes, a suspicion; {about}", scenario=scenario, claims=SHOWN_HINT_CLAIMS)
-
-
-def both(a: Faults, b: Faults) -> Faults:
-    """The budgets of two kinds of fault together."""
-    return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
 
 
 MODELS |= {f"preset-{n}{w}{r}": preset(n, w, r) for n, w, r in ((3, 2, 2), (3, 3, 1), (3, 1, 1))}

@@ -54,7 +54,7 @@ from spec.ring import owners_of
 from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
-from spec.trust import known_disk, may_answer, minting_disk, numbered
+from spec.trust import known_disk, may_answer, numbered, renamed
 from spec.types import Config, Key, NodeId, RequestId
 from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
 
@@ -97,16 +97,14 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
         acked=FSet.of(successes(seen.history, node.config)),
-        bereft=state.history.bereft,
+        bereft=state.history.bereft | seen.history.unpaid.keys(),
     )
 
 
 def disk_of(state: State, name: NodeId) -> Disk:
-    """The disk on which a node mints: one that was lost has lost its name, even if the node does not know yet."""
-    server = state.servers[name]
-    disk = known_disk(server.disk)
-    lost = name in state.history.bereft and server.node.started
-    return minting_disk(server.node, disk) if lost else disk
+    """The disk on which a node mints: a copy has lost its name with what was lost, even if its node does not know."""
+    disk = known_disk(state.servers[name].disk)
+    return renamed(disk, f"{disk.incarnation}, copied") if name in state.history.copied else disk
 
 
 def bare(disk: Disk) -> Disk:

@@ -233,7 +233,7 @@ def boot(server: Server, run: str, driver: Driver) -> Server:
     if started.node.confirmed:
         return started
     other = next(iter(others(started.node)))
-    return driver.advance(started, Deliver(other, Known(run, known_disk(started.disk).mark))).server
+    return driver.advance(started, Deliver(other, Known(run, known_disk(started.disk).mark, lacking=False))).server
 
 
 def come_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> State:
@@ -278,8 +278,7 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
     faults = state.faults
     for name in scenario.losing:
         copy = state.servers[name].backup
-        lost = state.history.lost.set(name, known_on(state, name)).keys() | state.history.unpaid.keys()
-        enough = len(lost) < scenario.config.w
+        enough = len(not_made_up_for(state) | FSet((name,))) < scenario.config.w
         if faults.wipes and enough:
             yield Wipe(name)
         everybody = all(other.node.started for _, other in state.servers.items())
@@ -287,6 +286,13 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
             yield Backup(name)
         if faults.restores and enough and copy is not None:
             yield Restore(name)
+
+
+def not_made_up_for(state: State) -> FSet[NodeId]:
+    """Nodes that lost their disk and have not caught up, and owners whom a lost disk owed something."""
+    history = state.history
+    catching_up = FSet.of(name for name in history.bereft if was_lacking(state.servers[name]))
+    return catching_up | history.copied | history.lost.keys() | history.unpaid.keys()
 
 
 def suspicions(scenario: Scenario, state: State) -> Iterator[Suspect]:
@@ -456,6 +462,8 @@ def take_step(
         history = record(history, *minting(event), siblings)
     if was_lacking(state.servers[name]) and not was_lacking(outcome.server):
         history = replace(history, lost=history.lost.set(name, FSet()))
+    if name in history.copied and incarnation_of(state.servers[name]) != incarnation_of(outcome.server):
+        history = replace(history, copied=history.copied - FSet((name,)))
     servers = state.servers.set(name, outcome.server)
     stepped = State(servers, state.clients, network, state.faults, history)
     leaving = outcome.leaving if released is None else tuple(outcome.leaving[i] for i in released)
@@ -465,6 +473,11 @@ def take_step(
 def was_lacking(server: Server) -> bool:
     """Whether a node still lacks something that it lost, as far as it knows."""
     return server.disk.about is not None and len(server.disk.about.lacking) > 0
+
+
+def incarnation_of(server: Server) -> str:
+    """Under which the disk of a node mints; nothing for a disk that is empty."""
+    return "" if server.disk.about is None else server.disk.about.incarnation
 
 
 def event_of(action: NodeAction) -> tuple[NodeId, Event]:
@@ -585,12 +598,18 @@ def lose_disk(scenario: Scenario, state: State, name: NodeId, left: Memory, driv
     """A node dies and comes back with another disk: an empty one, or an earlier state of it."""
     down = crash(state, name)
     server, history = down.servers[name], down.history
-    bereft, unpaid = history.bereft | FSet((name,)), history.unpaid
+    unpaid = history.unpaid
     for _, row in server.disk.table.items():
-        bereft = bereft | row.owed
         for owner in row.owed:
             unpaid = unpaid.set(owner, unpaid[owner] | known_by(history, row.siblings))
-    history = replace(history, lost=history.lost.set(name, known_on(down, name)), bereft=bereft, unpaid=unpaid)
+    itself = FSet((name,))
+    history = replace(
+        history,
+        lost=history.lost.set(name, known_on(down, name)),
+        bereft=history.bereft | itself,
+        unpaid=unpaid,
+        copied=history.copied - itself if left.about is None else history.copied | itself,
+    )
     lost = replace(down, servers=down.servers.set(name, replace(server, disk=left)), history=history)
     return come_up(scenario, lost, name, driver)
 

@@ -19,6 +19,9 @@ holds whatever it had acknowledged, if fewer than W of the disks were lost. Mean
 (That holds under strict placement. Under sloppy placement a fallback may hold it instead, and what a fallback owed is
 lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
 
+With its disk a node loses what it saw of others' marks. Each tells it again with what it gives. Until then the node
+does not vouch for the other: one that it confirms takes a new incarnation, so that its names are its own whatever was.
+
 A new disk is not told apart from a lost one: when a cluster is new its nodes fetch from each other, and get nothing.
 (Riak: basho/riak_kv 679 and 1094; the Dynamo paper does not say what a node that lost its disk calls itself.)
 """
@@ -35,7 +38,7 @@ from spec.repair import store
 from spec.rows import Disk
 from spec.siblings import Siblings
 from spec.state import Node, Outcome, Storage
-from spec.trust import begun_anew, is_behind, known_disk, others
+from spec.trust import begun_anew, is_behind, known_disk, others, renamed
 from spec.types import Key, NodeId
 
 BATCHES_PER_FRAME = 16
@@ -78,15 +81,17 @@ def see(node: Node, storage: Storage, source: NodeId, message: Mark) -> Outcome:
     disk = known_disk(storage)
     seen = disk.seen[source]
     writes = (WriteDisk(replace(disk, seen=disk.seen.set(source, message.mark))),) if message.mark > seen else ()
-    return Outcome(node, None, writes, (Send(source, Known(message.run, seen)),))
+    return Outcome(node, None, writes, (Send(source, Known(message.run, seen, source in disk.lacking)),))
 
 
 def learn(node: Node, storage: Storage, message: Known) -> Outcome:
     """Another node says how far it has seen this one: begin anew if that is farther than the disk is."""
     disk = known_disk(storage)
     if not is_behind(disk, message.mark):
-        confirmed = node.confirmed or message.run == node.run
-        return Outcome(replace(node, confirmed=confirmed), None)
+        if node.confirmed or message.run != node.run:
+            return Outcome(node, None)
+        named = renamed(disk, node.run) if message.lacking else disk
+        return Outcome(replace(node, confirmed=True), None, () if named == disk else (WriteDisk(named),))
     begun = replace(node, confirmed=True, anew=True)
     lost = replace(disk, mark=message.mark, forgetful=True)
     if node.anew:
@@ -129,7 +134,7 @@ def give(node: Node, storage: Storage, source: NodeId, message: Fetch) -> Outcom
                 break
             rows.append((key, row.siblings))
         last = (key,)
-    given = Fetched(message.incarnation, message.after, tuple(rows), upto)
+    given = Fetched(message.incarnation, message.after, tuple(rows), upto, known_disk(storage).mark)
     return Outcome(node, None, effects=(Send(source, given),))
 
 
@@ -150,5 +155,6 @@ def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) ->
     if message.upto:
         further = replace(node, fetched=node.fetched.set(source, message.upto[0]))
         return Outcome(further, None, writes, (fetch(further, disk, source),))
-    whole = WriteDisk(replace(disk, lacking=disk.lacking - FSet.of([source])))
+    seen = disk.seen.set(source, max(disk.seen[source], message.mark))
+    whole = WriteDisk(replace(disk, lacking=disk.lacking - FSet.of([source]), seen=seen))
     return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, whole))

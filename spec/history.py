@@ -59,9 +59,11 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     read: FSet[Dot] = FSet()
     """Where repair is blocking: what gets have shown by now, but for what later ones have shown to be superseded."""
     bereft: FSet[NodeId] = FSet()
-    """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
+    """Nodes that ever lost their disk."""
     unpaid: SetMap[NodeId, Dot] = SetMap()
     """For each owner, what disks knew that were lost, of nodes that owed it to that owner."""
+    copied: FSet[NodeId] = FSet()
+    """Nodes whose disk is a copy made earlier, and that have not begun anew since."""
 
 
 def known_by(history: History, siblings: Siblings) -> FSet[Dot]:

@@ -190,6 +190,8 @@ class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
     run: str
     mark: int
+    lacking: bool
+    """Whether who answers lacks what the asker may hold, and with it may have forgotten a later mark."""
 
 
 @final
@@ -212,6 +214,8 @@ class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     rows: tuple[tuple[Key, Siblings], ...]
     upto: tuple[Key, ...]
     """Up to which key this is all; if there is none, to the end."""
+    mark: int
+    """Of the sender's disk, for it was forgotten with what was lost."""
 
 
 @final

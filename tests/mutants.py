@@ -389,6 +389,22 @@ MUTANTS = (
         claim="catches-up",
     ),
     Mutant(
+        name="who gives to a node that lost its disk does not tell its mark again",
+        file="comeback.py",
+        old="max(disk.seen[source], message.mark)",
+        new="disk.seen[source]",
+        model="wipe-restore",
+        claim="dot-uniqueness",
+    ),
+    Mutant(
+        name="a node that forgot the marks of others vouches for their names",
+        file="comeback.py",
+        old="renamed(disk, node.run) if message.lacking else disk",
+        new="disk",
+        model="wipe-restore-three",
+        claim="dot-uniqueness",
+    ),
+    Mutant(
         name="a disk from the past is not noticed",
         file="trust.py",
         old="return disk.mark < mark",

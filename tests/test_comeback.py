@@ -199,9 +199,9 @@ def test_what_was_said_to_an_earlier_run_confirms_nothing() -> None:
     copy = restored(hands)
     hands.crash(A, copy)
     hands.start(A)
-    hands.send(B, A, Known("disk-a", 1))
+    hands.send(B, A, Known("disk-a", 1, lacking=False))
     assert not hands.servers[A].node.confirmed
-    hands.send(B, A, Known("disk-a", 2))
+    hands.send(B, A, Known("disk-a", 2, lacking=False))
     assert disk(hands, A).lacking == FSet.of([B, C])
 
 
@@ -211,7 +211,7 @@ def test_whoever_saw_a_later_mark_says_so_when_he_hears_of_an_earlier_one() -> N
     beat(hands, A)
     hands.crash(A, copy)
     hands.start(A)
-    hands.send(B, A, Known("run-1-a", 0))  # as if it had seen nothing
+    hands.send(B, A, Known("run-1-a", 0, lacking=False))  # as if it had seen nothing
     assert hands.servers[A].node.confirmed
     hands.mail.clear()
     hands.event(A, Beat())

@@ -328,11 +328,15 @@ WRONG_STEPS: list[tuple[str, State, State, str]] = [
 def test_a_node_that_answers_while_it_lacks_something_is_told() -> None:
     check = claim("catches-up").step_check
     assert check is not None
-    before = losing(recorded(EMPTY, made(OLD)), A, OLD.dot)
     asked: Action = Arrive(Envelope(B, A, Read(request(), KEY)))
     said = Network((Envelope(A, B, Answer(request(), sets())),))
+    before = losing(recorded(EMPTY, made(OLD), acknowledged=(OLD.dot,)), A, OLD.dot)
     assert check(before, asked, before) is None
     assert check(before, asked, replace(before, network=said)) == "a answers, and lacks a:1"
+    again = losing(recorded(holding(EMPTY, a=sets(OLD)), made(OLD), acknowledged=(OLD.dot,)), A, OLD.dot)
+    assert check(again, asked, replace(again, network=said)) is None
+    unacknowledged = losing(recorded(EMPTY, made(OLD)), A, OLD.dot)
+    assert check(unacknowledged, asked, replace(unacknowledged, network=said)) is None
 
 
 def claim(name: str) -> Claim:
