@@ -238,14 +238,14 @@ class Server:
     def _for_client(self, result: Result, key: Key) -> Told:
         """A result in which contexts are tokens."""
 
-        def here(shown: Found) -> FoundHere:
-            return FoundHere(shown.siblings, seal(self.settings.secret, key, shown.context))
-
         if isinstance(result, Found):
-            return here(result)
+            return self._here(result, key)
         if isinstance(result, Stored) and result.shown is not None:
-            return StoredHere(result.dot, here(result.shown))
+            return StoredHere(result.dot, self._here(result.shown, key))
         return result
+
+    def _here(self, shown: Found, key: Key) -> FoundHere:
+        return FoundHere(shown.siblings, seal(self.settings.secret, key, shown.context))
 
     # Connections.
 
@@ -263,21 +263,21 @@ class Server:
         frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
 
     def _called(self, session: Session, call: Call) -> None:
-        match call:
-            case CallPut(key=key, context=context):
-                try:
-                    clock = NOTHING if context is None else unseal(self.settings.secret, key, context)
-                except TokenError as error:
-                    session.frames.send(Reply(call.call, Refused(str(error))))
-                else:
-                    put = Put(key, call.value, clock, call.again, call.show, call.wishes, call.condition)
-                    self._invoke(session, call.call, put, call.within_ms)
-            case CallGet(key=key):
-                self._invoke(session, call.call, Get(key, call.wishes), call.within_ms)
-            case CallStatus():
-                session.frames.send(Reply(call.call, self.status()))
-            case CallFaults():
-                session.frames.send(Reply(call.call, self._obey(call)))
+        if type(call) is CallGet:
+            self._invoke(session, call.call, Get(call.key, call.wishes), call.within_ms)
+        elif type(call) is CallPut:
+            try:
+                clock = NOTHING if call.context is None else unseal(self.settings.secret, call.key, call.context)
+            except TokenError as error:
+                session.frames.send(Reply(call.call, Refused(str(error))))
+            else:
+                put = Put(call.key, call.value, clock, call.again, call.show, call.wishes, call.condition)
+                self._invoke(session, call.call, put, call.within_ms)
+        elif type(call) is CallStatus:
+            session.frames.send(Reply(call.call, self.status()))
+        else:
+            assert isinstance(call, CallFaults)
+            session.frames.send(Reply(call.call, self._obey(call)))
 
     def _invoke(self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
