@@ -103,7 +103,7 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        steps = [self._step(arrival, batch) for arrival in arrivals]
+        steps = self._steps(arrivals, batch)
         if self._recorder and steps:
             name, epoch = self.node.name, self.epoch
             self._recorder.record(
@@ -139,23 +139,26 @@ class Runtime:
                 self._recorder.rolled_back()
             raise
 
-    def _step(self, arrival: Arrival, batch: Batch) -> Outcome:
-        event = arrival.event
-        request_id = request_of(event)
-        request = None if request_id is None else self.requests.get(request_id)
-        outcome = step(self.node, request, self.storage, event)
-        self.seq = seq = self.seq + 1
-        self.node = outcome.node
-        if request_id is not None:
-            batch.requests.setdefault(request_id, request)
-            self._keep(request_id, outcome.request)
-        if outcome.writes:
-            self.storage.write(outcome.writes)
-        if outcome.effects:
-            name, epoch, released = outcome.node.name, self.epoch, batch.released
-            for index, effect in enumerate(outcome.effects):
-                released.append(Released(Stamp(name, epoch, seq, index), effect))
-        return outcome
+    def _steps(self, arrivals: Sequence[Arrival], batch: Batch) -> list[Outcome]:
+        """Take these steps, one after the other."""
+        storage, requests, epoch, taken = self.storage, self.requests, self.epoch, list[Outcome]()
+        for arrival in arrivals:
+            event = arrival.event
+            request_id = request_of(event)
+            request = None if request_id is None else requests.get(request_id)
+            outcome = step(self.node, request, storage, event)
+            self.node = node = outcome.node
+            self.seq = seq = self.seq + 1
+            if request_id is not None and outcome.request is not request:
+                batch.requests.setdefault(request_id, request)
+                self._keep(request_id, outcome.request)
+            if outcome.writes:
+                storage.write(outcome.writes)
+            if outcome.effects:
+                for index, effect in enumerate(outcome.effects):
+                    batch.released.append(Released(Stamp(node.name, epoch, seq, index), effect))
+            taken.append(outcome)
+        return taken
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:
         if request is None:
