@@ -124,7 +124,10 @@ class _Entries(
         return self.entries
 
     def __contains__(self, key: K) -> bool:
-        return key in map(key_of, self.entries)
+        for k, _ in self.entries:  # noqa: SIM110  # most have two or three entries: a loop is fastest
+            if k == key:
+                return True
+        return False
 
     def __iter__(self) -> Iterator[K]:
         return map(key_of, self.entries)
