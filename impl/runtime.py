@@ -2,8 +2,9 @@
 
 `Runtime.execute` is what `spec.events` asks of a driver, and all of it. It takes a batch of events, executes
 `spec.node.step` on each in turn against the storage view, logs the steps if the run is recorded, commits everything in
-one transaction, and only then hands back the effects. Each effect comes with its stamp: the step that decided it, and
-its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs what it touches.
+one transaction, and only then hands back the effects, step by step. The name of an effect is its stamp: the step that
+decided it, and its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs
+what it touches.
 
 It is synchronous, and knows nothing of sockets, clocks or threads: who calls it decides when, and what to do with the
 effects. A caller that must not wait for a disk calls the two halves of `execute` by itself, `decide` and, on another
@@ -46,10 +47,17 @@ class Arrival(Struct, frozen=True, gc=False):
 
 
 class Released(Struct, frozen=True, gc=False):
-    """An effect that may leave, and its name."""
+    """What a step decided, which may leave."""
 
-    stamp: Stamp
-    effect: Effect
+    node: NodeId
+    epoch: int
+    seq: int
+    """The step, of this run of the node."""
+    effects: tuple[Effect, ...]
+
+    def stamp(self, index: int) -> Stamp:
+        """The name of an effect, by its place."""
+        return Stamp(self.node, self.epoch, self.seq, index)
 
 
 class Batch(NamedTuple):
@@ -155,8 +163,7 @@ class Runtime:
             if outcome.writes:
                 storage.write(outcome.writes)
             if outcome.effects:
-                for index, effect in enumerate(outcome.effects):
-                    batch.released.append(Released(Stamp(node.name, epoch, seq, index), effect))
+                batch.released.append(Released(node.name, epoch, seq, outcome.effects))
             taken.append(outcome)
         return taken
 

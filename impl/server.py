@@ -209,16 +209,16 @@ class Server:
         """Do what a batch decided; it has been committed."""
         leaving: dict[NodeId, list[Envelope]] = {}
         for each in released:
-            effect = each.effect
-            if type(effect) is Send:  # an exact type is told at once, a `case` that does not fit costs
-                leaving.setdefault(effect.target, []).append(Envelope(each.stamp, effect.message))
-            elif type(effect) is CancelTimer:
-                self._timers.cancel(effect.request)
-            elif type(effect) is SetTimer:
-                self._timers.set(effect.request, effect.after_ms / 1000)
-            else:
-                assert isinstance(effect, events.Reply)
-                self._tell(effect.request, effect.result)
+            for index, effect in enumerate(each.effects):
+                if type(effect) is Send:  # an exact type is told at once, a `case` that does not fit costs
+                    leaving.setdefault(effect.target, []).append(Envelope(each.stamp(index), effect.message))
+                elif type(effect) is CancelTimer:
+                    self._timers.cancel(effect.request)
+                elif type(effect) is SetTimer:
+                    self._timers.set(effect.request, effect.after_ms / 1000)
+                else:
+                    assert isinstance(effect, events.Reply)
+                    self._tell(effect.request, effect.result)
         for target, envelopes in leaving.items():
             self._peers.send(target, envelopes)
 
