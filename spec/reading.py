@@ -132,10 +132,12 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
 
 def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     """What the answers that are there, merged, amount to; None while others have to be heard."""
-    quorum, told = request.quorum, telling(request)
+    quorum, everybody = request.quorum, len(request.holders)
+    if len(request.answers) < min(quorum.r, majority(everybody)):
+        return None  # too few for anything, whatever they say
+    told = telling(request)
     if is_read(told, primaries(request.holders, told), quorum):
         return found(merged)
-    everybody = len(request.holders)
     if not told:
         answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody
