@@ -7,7 +7,7 @@ else is going on.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, final
 
 from msgspec import Struct
 
@@ -76,6 +76,7 @@ class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc
     """The owners of whom that is known."""
 
 
+@final
 class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A client's request that another node coordinates for us."""
 
@@ -88,7 +89,7 @@ Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
 
 def awaits_result(request: Request) -> bool:
     """Whether whoever asked still waits for the result; a request that was answered only listens for who is late."""
-    return not (isinstance(request, (GetInFlight, PutInFlight)) and request.answered)
+    return type(request) is ForwardInFlight or not request.answered
 
 
 class Node(Struct, frozen=True, cache_hash=True, gc=False):
