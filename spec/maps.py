@@ -138,7 +138,7 @@ class _Entries(
     def _with(self, key: K, value: V) -> tuple[tuple[K, V], ...]:
         entries = self.entries
         for i, (k, _) in enumerate(entries):
-            if k == key:
+            if k is key or k == key:
                 return (*entries[:i], (key, value), *entries[i + 1 :])
             if key < k:
                 return (*entries[:i], (key, value), *entries[i:])
