@@ -124,7 +124,7 @@ class _Entries(
         return self.entries
 
     def __contains__(self, key: K) -> bool:
-        for k, _ in self.entries:  # noqa: SIM110  # most have two or three entries: a loop is fastest
+        for k, _ in self.entries:  # most have two or three entries: a loop is fastest
             if k == key:
                 return True
         return False
