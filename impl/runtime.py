@@ -154,6 +154,8 @@ class Runtime:
             event = arrival.event
             request_id = request_of(event)
             request = None if request_id is None else requests.get(request_id)
+            if request is not None:
+                request_id = request.request  # the same, and from here on equal at once
             outcome = step(self.node, request, storage, event)
             self.node = node = outcome.node
             self.seq = seq = self.seq + 1

@@ -81,6 +81,7 @@ class Server:
         """`say` is told of whatever an operator should know."""
         self.settings, self.runtime, self._say = settings, runtime, say
         self.meters = Meters()
+        self._reply_bytes = reply_bytes(settings.config.limits.frame_bytes)
         self._stopping = False
         disk = runtime.storage.disk()
         assert disk is not None, "a node that has started has a disk"
@@ -228,9 +229,8 @@ class Server:
         if waiting is None:
             return
         body = encode(Reply(request.operation, self._for_client(result, waiting.operation.key)))
-        limit = reply_bytes(self.settings.config.limits.frame_bytes)
-        if len(body) > limit:
-            body = encode(Reply(request.operation, Untold(len(body), limit)))
+        if len(body) > self._reply_bytes:
+            body = encode(Reply(request.operation, Untold(len(body), self._reply_bytes)))
         waiting.session.frames.send_frame(framed(body))
         waiting.session.count(-1)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
