@@ -111,15 +111,18 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        steps = self._steps(arrivals, batch)
-        if self._recorder and steps:
+        if self._recorder is None:
+            for arrival in arrivals:
+                self._step(arrival, batch)
+        elif arrivals:
             name, epoch = self.node.name, self.epoch
-            self._recorder.record(
-                [
-                    Step(name, epoch, seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
-                    for seq, (arrival, outcome) in enumerate(zip(arrivals, steps, strict=True), batch.seq + 1)
-                ]
-            )
+            steps: list[Step] = []
+            for arrival in arrivals:
+                outcome = self._step(arrival, batch)
+                steps.append(
+                    Step(name, epoch, self.seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
+                )
+            self._recorder.record(steps)
         return batch
 
     def prepare(self, batch: Batch) -> None:
@@ -147,27 +150,23 @@ class Runtime:
                 self._recorder.rolled_back()
             raise
 
-    def _steps(self, arrivals: Sequence[Arrival], batch: Batch) -> list[Outcome]:
-        """Take these steps, one after the other."""
-        storage, requests, epoch, taken = self.storage, self.requests, self.epoch, list[Outcome]()
-        for arrival in arrivals:
-            event = arrival.event
-            request_id = request_of(event)
-            request = None if request_id is None else requests.get(request_id)
-            if request is not None:
-                request_id = request.request  # the same, and from here on equal at once
-            outcome = step(self.node, request, storage, event)
-            self.node = node = outcome.node
-            self.seq = seq = self.seq + 1
-            if request_id is not None and outcome.request is not request:
-                batch.requests.setdefault(request_id, request)
-                self._keep(request_id, outcome.request)
-            if outcome.writes:
-                storage.write(outcome.writes)
-            if outcome.effects:
-                batch.released.append(Released(node.name, epoch, seq, outcome.effects))
-            taken.append(outcome)
-        return taken
+    def _step(self, arrival: Arrival, batch: Batch) -> Outcome:
+        event = arrival.event
+        request_id = request_of(event)
+        request = None if request_id is None else self.requests.get(request_id)
+        if request is not None:
+            request_id = request.request  # the same, and from here on equal at once
+        outcome = step(self.node, request, self.storage, event)
+        self.node = node = outcome.node
+        self.seq = seq = self.seq + 1
+        if request_id is not None and outcome.request is not request:
+            batch.requests.setdefault(request_id, request)
+            self._keep(request_id, outcome.request)
+        if outcome.writes:
+            self.storage.write(outcome.writes)
+        if outcome.effects:
+            batch.released.append(Released(node.name, self.epoch, seq, outcome.effects))
+        return outcome
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:
         if request is None:
