@@ -37,6 +37,8 @@ def arriving(event: Event, stamp: Stamp | None = None) -> Arrival:
 
 def worth_beginning(batch: Sequence[Arrival], now: float) -> tuple[list[Arrival], list[Arrival]]:
     """Of events whose turn has come, those still waited for, calls with the time that is left; and the rest."""
+    if not [each for each in batch if each.until is not None]:
+        return [*batch], []
     still, late = list[Arrival](), list[Arrival]()
     for each in batch:
         if each.until is None:

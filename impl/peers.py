@@ -126,9 +126,11 @@ class Peers:
 
         def deliver(frame: memoryview) -> None:
             envelopes = decode(parcel_decoder, frame)
+            arrivals: list[Arrival] = []
             for envelope in envelopes:
                 if envelope.stamp.node != source:
                     raise WireError(f"a message of node {envelope.stamp.node} on the connection of node {source}")
+                arrivals.append(arriving(Deliver(source, envelope.message), envelope.stamp))
             if not envelopes:
                 # Answers that nobody takes do not pile up.
                 if not frames.slow and self.faults.lets_out(source):
@@ -136,7 +138,7 @@ class Peers:
                 self._heard(source, heartbeat=True)
             elif self.faults.lets_in(source):
                 self._heard(source)
-                self._submit([arriving(Deliver(source, e.message), e.stamp) for e in envelopes], frames)
+                self._submit(arrivals, frames)
 
         frames.on_frame = deliver
         frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))

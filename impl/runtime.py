@@ -2,8 +2,9 @@
 
 `Runtime.execute` is what `spec.events` asks of a driver, and all of it. It takes a batch of events, executes
 `spec.node.step` on each in turn against the storage view, logs the steps if the run is recorded, commits everything in
-one transaction, and only then hands back the effects. Each effect comes with its stamp: the step that decided it, and
-its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs what it touches.
+one transaction, and only then hands back the effects, step by step. The name of an effect is its stamp: the step that
+decided it, and its place among that step's effects. Requests in flight are kept in a dictionary, so that a step costs
+what it touches.
 
 It is synchronous, and knows nothing of sockets, clocks or threads: who calls it decides when, and what to do with the
 effects. A caller that must not wait for a disk calls the two halves of `execute` by itself, `decide` and, on another
@@ -46,10 +47,17 @@ class Arrival(Struct, frozen=True, gc=False):
 
 
 class Released(Struct, frozen=True, gc=False):
-    """An effect that may leave, and its name."""
+    """What a step decided, which may leave."""
 
-    stamp: Stamp
-    effect: Effect
+    node: NodeId
+    epoch: int
+    seq: int
+    """The step, of this run of the node."""
+    effects: tuple[Effect, ...]
+
+    def stamp(self, index: int) -> Stamp:
+        """The name of an effect, by its place."""
+        return Stamp(self.node, self.epoch, self.seq, index)
 
 
 class Batch(NamedTuple):
@@ -103,15 +111,18 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        steps = [self._step(arrival, batch) for arrival in arrivals]
-        if self._recorder and steps:
+        if self._recorder is None:
+            for arrival in arrivals:
+                self._step(arrival, batch)
+        elif arrivals:
             name, epoch = self.node.name, self.epoch
-            self._recorder.record(
-                [
-                    Step(name, epoch, seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
-                    for seq, (arrival, outcome) in enumerate(zip(arrivals, steps, strict=True), batch.seq + 1)
-                ]
-            )
+            steps: list[Step] = []
+            for arrival in arrivals:
+                outcome = self._step(arrival, batch)
+                steps.append(
+                    Step(name, epoch, self.seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
+                )
+            self._recorder.record(steps)
         return batch
 
     def prepare(self, batch: Batch) -> None:
@@ -143,18 +154,18 @@ class Runtime:
         event = arrival.event
         request_id = request_of(event)
         request = None if request_id is None else self.requests.get(request_id)
+        if request is not None:
+            request_id = request.request  # the same, and from here on equal at once
         outcome = step(self.node, request, self.storage, event)
+        self.node = node = outcome.node
         self.seq = seq = self.seq + 1
-        self.node = outcome.node
-        if request_id is not None:
+        if request_id is not None and outcome.request is not request:
             batch.requests.setdefault(request_id, request)
             self._keep(request_id, outcome.request)
         if outcome.writes:
             self.storage.write(outcome.writes)
         if outcome.effects:
-            name, epoch, released = outcome.node.name, self.epoch, batch.released
-            for index, effect in enumerate(outcome.effects):
-                released.append(Released(Stamp(name, epoch, seq, index), effect))
+            batch.released.append(Released(node.name, self.epoch, seq, outcome.effects))
         return outcome
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:

@@ -81,6 +81,7 @@ class Server:
         """`say` is told of whatever an operator should know."""
         self.settings, self.runtime, self._say = settings, runtime, say
         self.meters = Meters()
+        self._reply_bytes = reply_bytes(settings.config.limits.frame_bytes)
         self._stopping = False
         disk = runtime.storage.disk()
         assert disk is not None, "a node that has started has a disk"
@@ -209,16 +210,16 @@ class Server:
         """Do what a batch decided; it has been committed."""
         leaving: dict[NodeId, list[Envelope]] = {}
         for each in released:
-            effect = each.effect
-            if type(effect) is Send:  # an exact type is told at once, a `case` that does not fit costs
-                leaving.setdefault(effect.target, []).append(Envelope(each.stamp, effect.message))
-            elif type(effect) is CancelTimer:
-                self._timers.cancel(effect.request)
-            elif type(effect) is SetTimer:
-                self._timers.set(effect.request, effect.after_ms / 1000)
-            else:
-                assert isinstance(effect, events.Reply)
-                self._tell(effect.request, effect.result)
+            for index, effect in enumerate(each.effects):
+                if type(effect) is Send:  # an exact type is told at once, a `case` that does not fit costs
+                    leaving.setdefault(effect.target, []).append(Envelope(each.stamp(index), effect.message))
+                elif type(effect) is CancelTimer:
+                    self._timers.cancel(effect.request)
+                elif type(effect) is SetTimer:
+                    self._timers.set(effect.request, effect.after_ms / 1000)
+                else:
+                    assert isinstance(effect, events.Reply)
+                    self._tell(effect.request, effect.result)
         for target, envelopes in leaving.items():
             self._peers.send(target, envelopes)
 
@@ -228,9 +229,8 @@ class Server:
         if waiting is None:
             return
         body = encode(Reply(request.operation, self._for_client(result, waiting.operation.key)))
-        limit = reply_bytes(self.settings.config.limits.frame_bytes)
-        if len(body) > limit:
-            body = encode(Reply(request.operation, Untold(len(body), limit)))
+        if len(body) > self._reply_bytes:
+            body = encode(Reply(request.operation, Untold(len(body), self._reply_bytes)))
         waiting.session.frames.send_frame(framed(body))
         waiting.session.count(-1)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
@@ -238,14 +238,14 @@ class Server:
     def _for_client(self, result: Result, key: Key) -> Told:
         """A result in which contexts are tokens."""
 
-        def here(shown: Found) -> FoundHere:
-            return FoundHere(shown.siblings, seal(self.settings.secret, key, shown.context))
-
         if isinstance(result, Found):
-            return here(result)
+            return self._here(result, key)
         if isinstance(result, Stored) and result.shown is not None:
-            return StoredHere(result.dot, here(result.shown))
+            return StoredHere(result.dot, self._here(result.shown, key))
         return result
+
+    def _here(self, shown: Found, key: Key) -> FoundHere:
+        return FoundHere(shown.siblings, seal(self.settings.secret, key, shown.context))
 
     # Connections.
 
@@ -263,21 +263,21 @@ class Server:
         frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
 
     def _called(self, session: Session, call: Call) -> None:
-        match call:
-            case CallPut(key=key, context=context):
-                try:
-                    clock = NOTHING if context is None else unseal(self.settings.secret, key, context)
-                except TokenError as error:
-                    session.frames.send(Reply(call.call, Refused(str(error))))
-                else:
-                    put = Put(key, call.value, clock, call.again, call.show, call.wishes, call.condition)
-                    self._invoke(session, call.call, put, call.within_ms)
-            case CallGet(key=key):
-                self._invoke(session, call.call, Get(key, call.wishes), call.within_ms)
-            case CallStatus():
-                session.frames.send(Reply(call.call, self.status()))
-            case CallFaults():
-                session.frames.send(Reply(call.call, self._obey(call)))
+        if type(call) is CallGet:
+            self._invoke(session, call.call, Get(call.key, call.wishes), call.within_ms)
+        elif type(call) is CallPut:
+            try:
+                clock = NOTHING if call.context is None else unseal(self.settings.secret, call.key, call.context)
+            except TokenError as error:
+                session.frames.send(Reply(call.call, Refused(str(error))))
+            else:
+                put = Put(call.key, call.value, clock, call.again, call.show, call.wishes, call.condition)
+                self._invoke(session, call.call, put, call.within_ms)
+        elif type(call) is CallStatus:
+            session.frames.send(Reply(call.call, self.status()))
+        else:
+            assert isinstance(call, CallFaults)
+            session.frames.send(Reply(call.call, self._obey(call)))
 
     def _invoke(self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""

@@ -20,16 +20,16 @@ class Session:
     def __init__(self, frames: Frames, client: ClientId) -> None:
         """Nothing has been asked yet."""
         self.frames, self.client = frames, client
-        self._calls = 0
+        self._calls, self._most = 0, CALLS_AT_ONCE
         self._held = False
         frames.on_slow = lambda slow: frames.hold("slow", slow)
 
     def count(self, calls: int) -> None:
         """So many more calls wait for their replies, or fewer."""
         self._calls += calls
-        hold = self._calls >= CALLS_AT_ONCE // (2 if self._held else 1)
+        hold = self._calls >= self._most
         if hold != self._held:
-            self._held = hold
+            self._held, self._most = hold, CALLS_AT_ONCE // (2 if hold else 1)
             self.frames.hold("calls", hold)
 
 

@@ -7,6 +7,7 @@ What is cancelled stays in the heap until it comes to the top, or until most of 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
@@ -25,6 +26,7 @@ class Timers:
         self._due: dict[RequestId, float] = {}
         self._heap: list[tuple[float, RequestId]] = []
         self._handle: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf
 
     def __len__(self) -> int:
         return len(self._due)
@@ -37,7 +39,7 @@ class Timers:
         if len(self._heap) > 2 * len(self._due) + CANCELLED:
             self._heap = [(due, request) for request, due in self._due.items()]
             heapify(self._heap)
-        if self._handle is None or due < self._handle.when():
+        if due < self._wakes_at:
             self._wake_at(due)
 
     def cancel(self, request: RequestId) -> None:
@@ -54,11 +56,11 @@ class Timers:
     def _wake_at(self, due: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = asyncio.get_running_loop().call_at(due, self._wake)
+        self._handle, self._wakes_at = asyncio.get_running_loop().call_at(due, self._wake), due
 
     def _wake(self) -> None:
         """Fire what is due, and wait for what is due next."""
-        self._handle = None
+        self._handle, self._wakes_at = None, math.inf
         now = asyncio.get_running_loop().time()
         while self._heap:
             due, request = self._heap[0]

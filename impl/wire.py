@@ -114,7 +114,7 @@ class Envelope(Struct, frozen=True, gc=False, array_like=True):
 # operations, from 1; the other calls from -1 down, for they are no operations of the store.
 
 
-class CallPut(Struct, frozen=True, tag=True, omit_defaults=True):
+class CallPut(Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Write a value."""
 
     call: Annotated[int, Meta(ge=1)]
@@ -132,7 +132,7 @@ class CallPut(Struct, frozen=True, tag=True, omit_defaults=True):
     condition: Condition | None = None
 
 
-class CallGet(Struct, frozen=True, tag=True, omit_defaults=True):
+class CallGet(Struct, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Read a key."""
 
     call: Annotated[int, Meta(ge=1)]
@@ -169,14 +169,14 @@ class CallFaults(Struct, frozen=True, tag=True):
 Call: TypeAlias = CallPut | CallGet | CallStatus | CallFaults
 
 
-class FoundHere(Struct, frozen=True, tag=True):
+class FoundHere(Struct, frozen=True, tag=True, gc=False):
     """The get succeeded: `spec.messages.Found` with a token."""
 
     siblings: Siblings
     context: str
 
 
-class StoredHere(Struct, frozen=True, tag=True):
+class StoredHere(Struct, frozen=True, tag=True, gc=False):
     """The put succeeded, and this is what its node now knows: `spec.messages.Stored` with a token."""
 
     dot: Dot
@@ -257,7 +257,7 @@ Answer: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refu
 Told: TypeAlias = Answer | Stopping | Untold | Status | Done | Turned
 
 
-class Reply(Struct, frozen=True, array_like=True):
+class Reply(Struct, frozen=True, array_like=True, gc=False):
     """The answer to a call."""
 
     call: int

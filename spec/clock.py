@@ -58,7 +58,10 @@ def covers(clock: Clock, dot: Dot) -> bool:
 
 def descends(later: Clock, earlier: Clock) -> bool:
     """Whether `later` knows at least everything that `earlier` knows."""
-    return all(later[actor] >= earlier[actor] for actor in earlier)
+    for actor in earlier:
+        if not later[actor] >= earlier[actor]:
+            return False
+    return True
 
 
 def join(a: Clock, b: Clock) -> Clock:

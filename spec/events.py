@@ -33,13 +33,13 @@ from spec.types import Key, Milliseconds, NodeId, RequestId
 # Storage writes.
 
 
-class WriteDisk(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class WriteDisk(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Replace what the node knows of itself."""
 
     disk: Disk
 
 
-class WriteRow(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class WriteRow(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Replace the row of a key."""
 
     key: Key
@@ -52,14 +52,14 @@ StorageWrite: TypeAlias = WriteDisk | WriteRow
 # Events.
 
 
-class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The node process came up. The first event of every run of a node."""
 
     incarnation: str
     """A fresh id, used if the disk is new, or may be from the past."""
 
 
-class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A client asks this node."""
 
     request: RequestId
@@ -68,34 +68,34 @@ class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """How long the client goes on waiting; None: as long as nodes do."""
 
 
-class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A message from another node arrived."""
 
     source: NodeId
     message: Message
 
 
-class Timeout(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Timeout(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The timer of a request fired."""
 
     request: RequestId
 
 
-class Suspicion(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Suspicion(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """From now on this node takes another to be down, or to be up again; it may be wrong."""
 
     about: NodeId
     suspected: bool
 
 
-class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """It is time to hand another node what it is owed of these keys."""
 
     target: NodeId
     keys: tuple[Key, ...]
 
 
-class Beat(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Beat(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A while has passed in which the node stored something, or waited for others to tell it about itself."""
 
 
@@ -105,28 +105,28 @@ Event: TypeAlias = Start | Invoke | Deliver | Timeout | Suspicion | HandOff | Be
 # Effects.
 
 
-class Send(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Send(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Hand a message to the network; it may never arrive."""
 
     target: NodeId
     message: Message
 
 
-class Reply(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Reply(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Tell the client that invoked the request; at most once per request."""
 
     request: RequestId
     result: Result
 
 
-class SetTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class SetTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Deliver a `Timeout` for the request after this long, unless cancelled."""
 
     request: RequestId
     after_ms: int
 
 
-class CancelTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class CancelTimer(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The request is over; its timeout has nothing to say any more."""
 
     request: RequestId

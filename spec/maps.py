@@ -124,7 +124,10 @@ class _Entries(
         return self.entries
 
     def __contains__(self, key: K) -> bool:
-        return key in map(key_of, self.entries)
+        for k, _ in self.entries:  # most have two or three entries: a loop is fastest
+            if k == key:
+                return True
+        return False
 
     def __iter__(self) -> Iterator[K]:
         return map(key_of, self.entries)
@@ -135,7 +138,7 @@ class _Entries(
     def _with(self, key: K, value: V) -> tuple[tuple[K, V], ...]:
         entries = self.entries
         for i, (k, _) in enumerate(entries):
-            if k == key:
+            if k is key or k == key:
                 return (*entries[:i], (key, value), *entries[i + 1 :])
             if key < k:
                 return (*entries[:i], (key, value), *entries[i:])

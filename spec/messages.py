@@ -21,7 +21,7 @@ Condition: TypeAlias = Literal["none-match", "context-unchanged"]
 """On what a put is to be taken: that nothing is there, or that what is there has exactly the context that it brings."""
 
 
-class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
+class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False, omit_defaults=True):
     """Write a value over everything that the context covers."""
 
     key: Key
@@ -37,7 +37,7 @@ class Put(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defau
     """Decided by the one node that coordinates it, on what that holds: see `spec.writing` for what it is not."""
 
 
-class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
+class Get(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False, omit_defaults=True):
     """Read the siblings of a key."""
 
     key: Key
@@ -52,7 +52,7 @@ def as_asked_again(operation: Operation) -> Operation:
     return replace(operation, again=True) if isinstance(operation, Put) else operation
 
 
-class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The get succeeded: what R owners know of the key; no siblings where nothing is known."""
 
     siblings: Siblings
@@ -60,7 +60,7 @@ class Found(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Covers exactly what is shown; a put that brings it back supersedes it."""
 
 
-class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The put succeeded: W owners hold it durably."""
 
     dot: Dot
@@ -69,29 +69,29 @@ class Stored(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """What its coordinator knows of the key, if the client wanted to see it; others may know more."""
 
 
-class Indefinite(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Indefinite(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The put may have been written, or may yet be."""
 
     reason: str
 
 
-class Failed(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Failed(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The operation had no effect and never will; for a get: too few owners answered, in time or at all."""
 
     reason: str
 
 
-class Refused(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Refused(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The request was turned down before anything changed: it, or the moment, exceeds a limit."""
 
     reason: str
 
 
-class Overloaded(Refused, frozen=True, order=True, cache_hash=True, tag=True):
+class Overloaded(Refused, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The node has too much to do: nothing changed, and elsewhere or later the same may be taken."""
 
 
-class Unmet(Refused, frozen=True, order=True, cache_hash=True, tag=True):
+class Unmet(Refused, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The condition of a put did not hold of what its coordinator held: nothing changed."""
 
 
@@ -104,7 +104,7 @@ def shown_by(result: Result) -> Found | None:
 
 
 @final
-class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Coordinator to holder: merge this whole set, durably, and acknowledge."""
 
     request: RequestId
@@ -115,7 +115,7 @@ class Write(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Holder to coordinator: the set sent for this request is durably merged here."""
 
     request: RequestId
@@ -124,7 +124,7 @@ class Written(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Coordinator to owner: what do you hold of this key?"""
 
     request: RequestId
@@ -132,7 +132,7 @@ class Read(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Owner to coordinator: all that I hold of the key."""
 
     request: RequestId
@@ -140,7 +140,7 @@ class Answer(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_defaults=True):
+class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False, omit_defaults=True):
     """Reader to owner: your answer was stale, merge this whole set."""
 
     key: Key
@@ -150,7 +150,7 @@ class Repair(Struct, frozen=True, order=True, cache_hash=True, tag=True, omit_de
 
 
 @final
-class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Owner to reader: I hold what you repaired me with, durably."""
 
     request: RequestId
@@ -159,7 +159,7 @@ class Repaired(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Fallback to owner: this is owed to you, merge it, durably, and acknowledge."""
 
     key: Key
@@ -167,7 +167,7 @@ class Handoff(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Owner to fallback: I hold what you handed over, durably."""
 
     key: Key
@@ -176,7 +176,7 @@ class Taken(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """Node to node: this is the mark of my disk; have you seen a later one?"""
 
     run: str
@@ -185,7 +185,7 @@ class Mark(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The answer: the latest mark that was seen of the asker, before it asked."""
 
     run: str
@@ -195,7 +195,7 @@ class Known(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A node that lacks what it lost to another: what do you hold of my keys?"""
 
     incarnation: str
@@ -205,7 +205,7 @@ class Fetch(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The answer: the next of them, as many as fit."""
 
     incarnation: str
@@ -219,7 +219,7 @@ class Fetched(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A node that does not own the key to one that does: coordinate this; never forwarded again."""
 
     request: RequestId
@@ -229,7 +229,7 @@ class Forward(Struct, frozen=True, order=True, cache_hash=True, tag=True):
 
 
 @final
-class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class Forwarded(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The coordinator's result, back to the node that forwarded."""
 
     request: RequestId

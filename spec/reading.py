@@ -14,6 +14,8 @@ then meets one of them, so nobody who looks again sees less; a get that cannot r
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from msgspec.structs import replace
 
 from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite
@@ -21,8 +23,8 @@ from spec.handoff import may_release
 from spec.maps import FMap, FSet
 from spec.messages import Answer, Failed, Found, Get, Read, Repaired
 from spec.placement import primaries, primaries_problem
-from spec.quorum import is_quorum, is_read, majority, read_quorum, so_far
-from spec.repair import fold_answers, repair_stale
+from spec.quorum import ReadQuorum, is_quorum, is_read, majority, read_quorum, so_far
+from spec.repair import as_known, fold_answers, repair_stale
 from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.siblings import NO_VERSIONS, Siblings
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
@@ -40,17 +42,18 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
     if lacking:
         return refuse(node, asked.origin, request, get, Failed(lacking))
     started = GetInFlight(request, get.key, asked.origin, quorum, holders, answers=FMap(), answered=False)
-    sends = tuple([Send(holder, Read(request, get.key)) for holder in holders if holder != node.name])
+    question = Read(request, get.key)
+    sends = tuple([Send(holder, question) for holder in holders if holder != node.name])
     timer = SetTimer(request, asked.patience_ms)
     if not may_answer(node, known_disk(storage), get.key):
         return Outcome(node, started, effects=(*sends, timer))
-    own = collect(node, storage, started, node.name, Answer(request, storage.row(get.key).siblings))
+    own = collect(node, storage, started, node.name, storage.row(get.key).siblings)
     return replace(own, effects=(*sends, timer, *own.effects))
 
 
-def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, message: Answer) -> Outcome:
+def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, siblings: Siblings) -> Outcome:
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
-    heard = replace(request, answers=request.answers.set(holder, message.siblings))
+    heard = replace(request, answers=request.answers.set(holder, as_known(request.answers, siblings)))
     effects: tuple[Effect, ...] = ()
     merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
@@ -129,12 +132,20 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
     return FSet.of(holder for holder, siblings in request.answers.items() if siblings)
 
 
+@lru_cache(maxsize=4096)  # of the same few, at every answer
+def are_enough(told: FSet[NodeId], holders: FMap[NodeId, NodeId], quorum: ReadQuorum) -> bool:
+    """Whether the answers of these holders make a get a success."""
+    return is_read(told, primaries(holders, told), quorum)
+
+
 def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     """What the answers that are there, merged, amount to; None while others have to be heard."""
-    quorum, told = request.quorum, telling(request)
-    if is_read(told, primaries(request.holders, told), quorum):
+    quorum, everybody = request.quorum, len(request.holders)
+    if len(request.answers) < min(quorum.r, majority(everybody)):
+        return None  # too few for anything, whatever they say
+    told = telling(request)
+    if are_enough(told, request.holders, quorum):
         return found(merged)
-    everybody = len(request.holders)
     if not told:
         answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody
@@ -161,4 +172,4 @@ def answered(node: Node, storage: Storage, request: Request | None, source: Node
     """A holder's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
     if not isinstance(request, GetInFlight) or source not in request.holders or source in request.answers:
         return Outcome(node, request)
-    return collect(node, storage, request, source, message)
+    return collect(node, storage, request, source, message.siblings)

@@ -59,6 +59,14 @@ def repaired(node: Node, request: Request | None, storage: Storage, source: Node
     return Outcome(node, request, writes, (Send(source, told),))
 
 
+def as_known(answers: FMap[NodeId, Siblings], siblings: Siblings) -> Siblings:
+    """An answer, and where it says what somebody has said before, that very object: what is one is equal at once."""
+    for _, known in answers.items():
+        if known == siblings:
+            return known
+    return siblings
+
+
 def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
     """Everything that the owners who answered know."""
     different: list[Siblings] = []

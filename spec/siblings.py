@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from spec.clock import NOTHING, Clock, Dot, covers, descends, join, show_clock
+from spec.clock import NOTHING, Actor, Clock, Dot, covers, descends, join, show_clock
 from spec.maps import FSet
 from spec.types import Value
 
@@ -80,10 +80,18 @@ def context_of(siblings: Siblings) -> Clock:
 
 def is_context(clock: Clock, siblings: Siblings) -> bool:
     """Whether `clock` is the least clock at or above every dot and context of the set: what `context_of` computes."""
-    return all(covers(clock, v.dot) and descends(clock, v.context) for v in siblings) and all(
-        any(
-            (v.dot.actor == actor and v.dot.counter == clock[actor]) or v.context[actor] == clock[actor]
-            for v in siblings
-        )
-        for actor in clock
-    )
+    for v in siblings:
+        if not (covers(clock, v.dot) and descends(clock, v.context)):
+            return False
+    for actor in clock:
+        if not is_named(siblings, actor, clock[actor]):
+            return False
+    return True
+
+
+def is_named(siblings: Siblings, actor: Actor, count: int) -> bool:
+    """Whether this is an actor's count in a dot or a context of the set."""
+    for v in siblings:
+        if (v.dot.actor == actor and v.dot.counter == count) or v.context[actor] == count:
+            return True
+    return False

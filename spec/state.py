@@ -7,7 +7,7 @@ else is going on.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, final
 
 from msgspec import Struct
 
@@ -37,7 +37,7 @@ class Storage(Protocol):
         ...
 
 
-class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A put that this node coordinates."""
 
     request: RequestId
@@ -57,7 +57,7 @@ class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """Whether whoever asked was told; it then waits to learn whom it is owed to."""
 
 
-class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A get that this node coordinates; it outlives its reply, to repair what answers late."""
 
     request: RequestId
@@ -76,7 +76,8 @@ class GetInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
     """The owners of whom that is known."""
 
 
-class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True):
+@final
+class ForwardInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A client's request that another node coordinates for us."""
 
     request: RequestId
@@ -88,10 +89,10 @@ Request: TypeAlias = PutInFlight | GetInFlight | ForwardInFlight
 
 def awaits_result(request: Request) -> bool:
     """Whether whoever asked still waits for the result; a request that was answered only listens for who is late."""
-    return not (isinstance(request, (GetInFlight, PutInFlight)) and request.answered)
+    return type(request) is ForwardInFlight or not request.answered
 
 
-class Node(Struct, frozen=True, cache_hash=True):
+class Node(Struct, frozen=True, cache_hash=True, gc=False):
     """What a node knows in memory besides its requests in flight."""
 
     name: NodeId
@@ -115,7 +116,7 @@ class Node(Struct, frozen=True, cache_hash=True):
     """Up to which key others have given it what it lacks, of those who have begun and are not done."""
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """What a step decided. Nothing has happened yet: the driver commits the writes, then releases the effects."""
 
     node: Node

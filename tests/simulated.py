@@ -24,7 +24,19 @@ from impl.recorder import export_log
 from impl.runtime import Arrival, Released, Runtime
 from impl.storage import DiskFull, open_storage
 from spec.clock import NOTHING
-from spec.events import Beat, CancelTimer, Deliver, HandOff, Invoke, Reply, Send, SetTimer, Suspicion, Timeout
+from spec.events import (
+    Beat,
+    CancelTimer,
+    Deliver,
+    Effect,
+    HandOff,
+    Invoke,
+    Reply,
+    Send,
+    SetTimer,
+    Suspicion,
+    Timeout,
+)
 from spec.maps import Counts
 from spec.messages import Failed, Found, Get, Indefinite, Message, Operation, Put, Refused, Result, Stored
 from spec.ring import Member, build_ring, owners_of
@@ -45,6 +57,11 @@ def fast_directory() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         yield Path(directory)
+
+
+def stamped(released: Sequence[Released]) -> list[tuple[Stamp, Effect]]:
+    """Every effect that may leave, and its name."""
+    return [(each.stamp(index), effect) for each in released for index, effect in enumerate(each.effects)]
 
 
 class Flight(NamedTuple):
@@ -173,10 +190,10 @@ class SimulatedStore:
             return
         places = self.doomed.pop(name, None)
         if places is None:
-            self.release(name, released)
+            self.release(name, stamped(released))
         else:
-            said = [r for r in released if isinstance(r.effect, Send | Reply)]
-            self.release(name, [r for place, r in enumerate(said) if place in places])
+            said = [(stamp, effect) for stamp, effect in stamped(released) if isinstance(effect, Send | Reply)]
+            self.release(name, [each for place, each in enumerate(said) if place in places])
             self.crash(name)
 
     def give_back(self, name: NodeId, batch: list[Arrival]) -> None:
@@ -188,9 +205,8 @@ class SimulatedStore:
             elif isinstance(event, Timeout) and event.request in self.up[name].requests:
                 self.timer_list.append(Timer(self.now_ms + RETRY_MS, name, event.request))
 
-    def release(self, name: NodeId, released: list[Released]) -> None:
-        for each in released:
-            stamp, effect = each.stamp, each.effect
+    def release(self, name: NodeId, leaving: list[tuple[Stamp, Effect]]) -> None:
+        for stamp, effect in leaving:
             match effect:
                 case Send(target, message):
                     if (name in self.cut_off) == (target in self.cut_off):
@@ -224,7 +240,7 @@ class SimulatedStore:
         storage = open_storage(self.data(name), name)
         self.up[name] = self.driver(storage, name, self.config, self.members, record=True)
         self.starts += 1
-        self.release(name, self.up[name].start(f"run-{self.starts}-{name}"))
+        self.release(name, stamped(self.up[name].start(f"run-{self.starts}-{name}")))
 
     # Commits.
 

@@ -105,6 +105,10 @@ class Pair(Struct, frozen=True):
 REFUSED = [
     # the body of `def f(x: int, s: FSet[NodeId], c: Clock, v: Version, m: FMap[NodeId, Dot]) -> …`, construct, advice
     ("for y in s:\n        pass\n    return x", "the statement `for y in s:`", "use all(), any() or a comprehension"),
+    ("for y in s:\n        if x > 1:\n            return x\n    return x", "the statement `for y", "loop may only"),
+    ("for y in s:\n        if x > 1:\n            return False\n    return x", "the statement `for y", "loop may only"),
+    ("for x in s:\n        if x == x:\n            return True\n    return x", "`for x in s:", "assign each name once"),
+    ("for y in s:\n        if y == y:\n            return True\n    return x", "a loop that returns one", "a Boolean"),
     ("while x:\n        pass\n    return x", "the statement `while x:`", "use all(), any()"),
     ("y = x\n    y = 2\n    return y", "`y = 2`", "assign each name once"),
     ("x = 2\n    return x", "`x = 2`", "assign each name once"),

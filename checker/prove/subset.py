@@ -1,9 +1,10 @@
 """Which Python can be proved: its types, its sources, and what is said about everything else.
 
 A *spec function* is a plain function at the top of a module of the specification: typed parameters, a docstring, local
-names each assigned once, a final return (branches by `if` may return early). Its expressions are those of logic:
-Booleans, integer sums and comparisons, Structs and their fields, the collections of `spec.maps`, `all`/`any` and
-comprehensions over them, conditionals, `max`/`min`, `replace`, and calls of other spec functions.
+names each assigned once, a final return (branches by `if` may return early). A loop may do what `all` and `any` do,
+look for an element because of which to return False or True: where that is done often, a loop is faster. Expressions
+are those of logic: Booleans, integer sums and comparisons, Structs and their fields, the collections of `spec.maps`,
+`all`/`any` and comprehensions over them, conditionals, `max`/`min`, `replace`, and calls of other spec functions.
 
 What is read is the source file itself, never a second model. Anything else raises `OutsideSubset`, which names file,
 line and construct and says what to write instead.
@@ -211,7 +212,7 @@ def import_of(module: str, name: str) -> tuple[str, str] | None:
 # The check: syntax that is refused whatever the types are.
 
 ADVICE: dict[type[ast.AST], str] = {
-    ast.For: "use all(), any() or a comprehension",
+    ast.For: "use all(), any() or a comprehension; a loop may only say `if not …: return False` or `if …: return True`",
     ast.While: "use all(), any() or a comprehension",
     ast.AugAssign: "give the new value a name of its own",
     ast.Try: "spec functions do not raise: decide with a condition",
@@ -267,6 +268,12 @@ def always_returns(body: list[ast.stmt]) -> bool:
 
 def check_statement(source: Source, statement: ast.stmt, assigned: list[str]) -> None:
     """Refuse a statement that is not an assignment to a new name, a branch, a return or a docstring."""
+    if isinstance(statement, ast.For) and (question := sought(statement)) is not None:
+        if ast.unparse(statement.target) in assigned:
+            raise source.refuse(statement, "assign each name once: give the element a name of its own")
+        check_expression(source, statement.iter)
+        check_expression(source, question[0])
+        return
     if not isinstance(statement, ALLOWED_STATEMENTS):
         advice = ADVICE.get(type(statement), "use assignments to new names, if and return")
         raise source.refuse(statement, advice, f"the statement `{ast.unparse(statement).splitlines()[0]}`")
@@ -292,6 +299,24 @@ def check_statement(source: Source, statement: ast.stmt, assigned: list[str]) ->
         if statement.value is None:
             raise source.refuse(statement, "return a value")
         check_expression(source, statement.value)
+
+
+def sought(loop: ast.For) -> tuple[ast.expr, bool] | None:
+    """What a loop asks of each element: whether `all` of them do, or else any, and the rest is not looked at.
+
+    None if it is no such loop.
+    """
+    match loop:
+        case ast.For(
+            target=ast.Name(),
+            body=[ast.If(test=test, body=[ast.Return(value=ast.Constant(value))], orelse=[])],
+            orelse=[],
+        ):
+            if value is True:
+                return test, False
+            if value is False and isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+                return test.operand, True
+    return None
 
 
 def check_expression(source: Source, expression: ast.expr) -> None:

@@ -33,6 +33,7 @@ from checker.prove.subset import (
     fields_of,
     holds_maps,
     import_of,
+    sought,
     source_of,
     type_of_hint,
 )
@@ -111,6 +112,15 @@ class Evaluation(Collections):
             condition = self.truth(first.test, env)
             then = self.block([*first.body, *rest], env)
             return self.t.choose(condition, then, self.block([*first.orelse, *rest], env))
+        if isinstance(first, ast.For):
+            question = sought(first)
+            assert question is not None
+            asked, every = question
+            each = ast.comprehension(first.target, first.iter, [], 0)
+            found, others = self.quantified(asked, [each], env, every), self.block(rest, env)
+            if not (isinstance(others, Scalar) and others.type == BOOL):
+                raise self.source.refuse(first, "the function has to return a Boolean", "a loop that returns one")
+            return Scalar((z.conj if every else z.disj)([found, others.term]), BOOL)
         assert isinstance(first, ast.Assign | ast.AnnAssign)
         target = first.targets[0] if isinstance(first, ast.Assign) else first.target
         assert isinstance(target, ast.Name)
