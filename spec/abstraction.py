@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
-from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, event_of
+from spec.cluster import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, ask, claims_of, event_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
-from spec.history import History, known_by, wished
+from spec.history import History, known_by, promised_to, wished
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import (
     Answer,
@@ -47,8 +47,16 @@ from spec.messages import (
 )
 from spec.network import Envelope, Network
 from spec.placement import holders_of, with_coordinator
-from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Success, Told
-from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum, WriteQuorum, read_quorum, write_quorum
+from spec.protocol import Acknowledgement, Due, Handed, Pushed, Reading, Sent, Success, Told
+from spec.quorum import (
+    AS_CONFIGURED_PUT,
+    ReadQuorum,
+    WriteQuorum,
+    from_primaries,
+    of_primaries,
+    read_quorum,
+    write_quorum,
+)
 from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.rows import NO_ROW, Disk, Row
@@ -56,7 +64,7 @@ from spec.siblings import Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.trust import known_disk, may_answer, minting_disk, numbered
 from spec.types import Config, Key, NodeId, RequestId
-from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
+from spec.world import Advance, Look, Scenario, Server, State, advance, request_at_hand
 
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | protocol.Taken
 Move: TypeAlias = tuple[str, tuple[object, ...]]
@@ -97,6 +105,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
         acked=FSet.of(successes(seen.history, node.config)),
+        due=FSet.of(due(scenario, seen)),
         bereft=state.history.bereft,
     )
 
@@ -146,7 +155,26 @@ def successes(history: History, config: Config) -> Iterator[Success]:
     """The puts that were called stored, each as its client wished."""
     wishes = wished(history.created)
     for dot in history.acknowledged:
-        yield Success(version_of(history, dot), write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config))
+        quorum = of_primaries(write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config), config)
+        yield Success(version_of(history, dot), quorum)
+
+
+def due(scenario: Scenario, state: State) -> Iterator[Due]:
+    """What the gets that clients wait for have to know: of as many owners as have to answer, one knows it.
+
+    What a control claims although it is false is nothing to the protocol, nor is what gets have shown.
+    """
+    config, history, puts = scenario.config, state.history, wished(state.history.created)
+    for index, client in enumerate(state.clients):
+        if config.blocking_repair or not (client.owed or client.undeniable):
+            continue
+        request, task = request_at_hand(index, client), scenario.programs[index][client.done]
+        assert isinstance(task, Look), "only gets are owed something"
+        owed = promised_to(task.wishes, client.owed, FSet(), puts, config).known
+        for dots, denied in ((owed, False), (client.undeniable, True)):
+            answering = from_primaries(read_quorum(task.wishes, config), config, denied=denied).pr
+            for dot in dots:
+                yield Due(request, version_of(history, dot), config.n + 1 - answering)
 
 
 def last_counters(created: FSet[Version]) -> Counts[Actor]:
@@ -223,6 +251,11 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
     """The protocol actions of a cluster step, but for what is lost by it."""
     during = action.during if isinstance(action, CrashAfterCommit) else action
     moves: list[Move] = []
+    asked = before
+    if isinstance(during, Ask) and isinstance(during.operation, Get) and key == scenario.key:
+        asked = ask(before, during, claims_of(before, during))
+        owed = FSet.of(d for d in due(scenario, asked) if d.request == during.request)
+        moves.append(("ask", (during.request, owed)))
     if isinstance(during, NodeAction):
         name, event = event_of(during)
         taken = advance(before.servers[name], event)
@@ -241,6 +274,10 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
         row = after.servers[action.node].disk.row(key)
         moves.append(("crash", (action.node,)))
         moves.append(("lose", (action.node, bare(disk_of(after, action.node)), row.siblings, row.owed)))
+    if key == scenario.key:
+        still = [d.request for d in due(scenario, after)]
+        over = FSet.of(d.request for d in due(scenario, asked) if d.request not in still)
+        moves += [("conclude", (request,)) for request in over]
     return moves
 
 
@@ -266,6 +303,11 @@ class StepTaken(Struct, frozen=True):
     taken: Advance
     told: tuple[Envelope | Reply, ...]
     """What of it reached the network and the clients."""
+
+    @property
+    def config(self) -> Config:
+        """That of the store."""
+        return self.before.servers[self.name].node.config
 
     def moves(self) -> Iterator[Move]:
         """What came in, what it began, what it said, and what it let go, in this order."""
@@ -376,10 +418,10 @@ class StepTaken(Struct, frozen=True):
             return was.quorum
         if begun is None:
             return None
-        config, operation = self.before.servers[self.name].node.config, begun[1]
+        operation = begun[1]
         if isinstance(operation, Put):
-            return write_quorum(operation.wishes, config)
-        return read_quorum(operation.wishes, config)
+            return write_quorum(operation.wishes, self.config)
+        return read_quorum(operation.wishes, self.config)
 
     def saying(
         self, about: RequestId, quorum: WriteQuorum | ReadQuorum | None, said: Envelope | Reply
@@ -392,11 +434,15 @@ class StepTaken(Struct, frozen=True):
         elif isinstance(message, Repair) and isinstance(said, Envelope):
             yield "push", (Reading(self.name, about), said.target)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
-            yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot), quorum)
+            assert isinstance(quorum, WriteQuorum), "who says that a put is stored has coordinated it"
+            version = version_of(self.after.history, message.result.dot)
+            yield "acknowledge", (self.name, version, of_primaries(quorum, self.config))
             if message.result.shown is not None:
                 yield "show", (self.name, message.result.shown.context)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Found):
-            yield "reply", (Reading(self.name, about), quorum, message.result.context)
+            assert isinstance(quorum, ReadQuorum), "who says what is there has coordinated a get"
+            needed = from_primaries(quorum, self.config, denied=not message.result.siblings)
+            yield "reply", (Reading(self.name, about), needed, message.result.context)
 
 
 def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:

@@ -9,21 +9,24 @@ An action is a function from a state and some parameters to the next state, with
 (`<action>_lemma_…`) holds whenever its guard and the invariants do. All are plain functions: `ringspec prove` proves
 them from this source for any number of nodes, versions and messages, and tests evaluate them.
 
-Three invariants are what it is about:
+Four invariants are what it is about:
 
 * `inv_dot_uniqueness`: a dot names one version, for ever;
 * `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
 * `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the disk of an owner, or
   of a node that owes it to one; a write that was acknowledged to its client is known to as many owners, and to as many
-  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them.
+  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them;
+* `inv_due`: of every write that was acknowledged before a get began, as many owners as know it by their own disks have
+  told the get of it, if they have told it anything. So a reply whose own owners must meet these knows it: that is
+  `reply_lemma_due`. PR + PW > N makes them meet, and R + W > N where nobody stands in for owners (`spec.quorum`).
 
 To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
 (`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`),
 and a node knows all that it minted itself (`inv_own`): so a context, which covers every counter up to its own, covers
 nothing that its reader was not shown.
 
-*Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, and
-what the client who holds a reply has seen. No decision of a node needs them: they say what is claimed, and which
+*Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, `due`,
+and what the client who holds a reply has seen. No decision of a node needs them: they say what is claimed, and which
 version an action is about.
 """
 
@@ -31,7 +34,9 @@ version an action is about.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Clock, covers, descends
@@ -93,6 +98,14 @@ class Success(Struct, frozen=True, order=True, cache_hash=True):
     version: Version
     quorum: WriteQuorum
     """What that was to mean."""
+
+
+class Due(Struct, frozen=True, order=True, cache_hash=True):
+    """A version that a get may look for, since so many owners at least know it by their own disks."""
+
+    request: RequestId
+    version: Version
+    owners: Annotated[int, Meta(ge=0)]
 
 
 class Reading(Struct, frozen=True, order=True, cache_hash=True):
@@ -169,6 +182,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """How many dots each actor ever minted."""
     acked: FSet[Success]
     """Writes whose clients were told of success."""
+    due: FSet[Due]
+    """What gets that clients wait for may look for: it was acknowledged before they were asked."""
     bereft: FSet[NodeId]
     """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
 
@@ -220,6 +235,7 @@ def init(s: State) -> bool:
         and s.created == FSet()
         and all(False for a in s.minted)
         and s.acked == FSet()
+        and s.due == FSet()
         and s.bereft == FSet()
     )
 
@@ -386,6 +402,35 @@ def drop(s: State, n: NodeId) -> State:
 
 
 # Actions: gets and repair.
+
+
+def was_promised(d: Due, a: Success) -> bool:
+    """Whether this success means that so many owners know the version."""
+    return a.version == d.version and d.owners <= a.quorum.pw
+
+
+def ask_ok(s: State, request: RequestId, due: FSet[Due]) -> bool:
+    """A client asks, under a new request; it may look for whatever was acknowledged by now."""
+    return (
+        all(d.request == request and any(was_promised(d, a) for a in s.acked) for d in due)
+        and all(t.reading.request != request for t in s.told)
+        and all(r.request != request for r in s.heard)
+    )
+
+
+def ask(s: State, request: RequestId, due: FSet[Due]) -> State:
+    """That is held against the answer."""
+    return replace(s, due=s.due | due)
+
+
+def conclude_ok(s: State, request: RequestId) -> bool:
+    """A client looks for something."""
+    return any(d.request == request for d in s.due)
+
+
+def conclude(s: State, request: RequestId) -> State:
+    """It has its answer, or waits no more."""
+    return replace(s, due=FSet.of(d for d in s.due if d.request != request))
 
 
 def answer_ok(s: State, r: Reading, n: NodeId) -> bool:
@@ -632,6 +677,8 @@ ACTIONS = (
     take,
     release,
     drop,
+    ask,
+    conclude,
     answer,
     collect,
     reply,
@@ -710,6 +757,30 @@ def inv_durable_acknowledgement(s: State) -> bool:
             )
             for a in s.acked
         )
+    )
+
+
+def is_loyal(s: State, request: RequestId, o: NodeId, x: Version) -> bool:
+    """Whether an owner knows `x`, and whatever it has told a get does; so whatever it can tell it does.
+
+    Who lost what was known for it is excused here too.
+    """
+    return o in s.bereft or (
+        stored(s, o, x)
+        and all(knows(s, t.versions, x) for t in s.told if t.reading.request == request and t.owner == o)
+        and all(implies(o in s.heard[r], knows(s, s.gathered[r], x)) for r in s.heard if r.request == request)
+    )
+
+
+def inv_due(s: State) -> bool:
+    """Of what a get may look for as many owners can only tell as its write was acknowledged by."""
+    return all(
+        any(
+            was_promised(d, a)
+            and is_quorum(FSet.of(o for o in s.owners if is_loyal(s, d.request, o, d.version)), a.quorum.pw)
+            for a in s.acked
+        )
+        for d in s.due
     )
 
 
@@ -966,6 +1037,18 @@ def reply_lemma_context(s: State, r: Reading, quorum: ReadQuorum, context: Clock
 def reply_lemma_told(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
     """The context of a reply covers exactly what its reader knows."""
     return all(covers(context, x.dot) == knows(s, s.gathered[r], x) for x in s.created)
+
+
+def reply_lemma_due(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
+    """A reply knows all that was acknowledged before it was asked for by a quorum that its own has to meet.
+
+    Unless an owner that answered had lost what was known for it.
+    """
+    everybody = len(s.owners)
+    return any(o in s.bereft for o in s.heard[r] & s.owners) or all(
+        implies(d.request == r.request and d.owners + quorum.pr > everybody, knows(s, s.gathered[r], d.version))
+        for d in s.due
+    )
 
 
 def show_lemma_told(s: State, n: NodeId, context: Clock) -> bool:
