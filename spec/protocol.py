@@ -67,7 +67,7 @@ class Pushed(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Handed(Struct, frozen=True, order=True, cache_hash=True):
-    """A whole set on its way from a node that owes it to the owner who will acknowledge it."""
+    """A whole set on its way, from a node that owes it or waits for it, to the owner who will acknowledge it."""
 
     holder: NodeId
     owner: NodeId
@@ -75,7 +75,7 @@ class Handed(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Taken(Struct, frozen=True, order=True, cache_hash=True):
-    """An owner has told a node that owed it a set with this context that it knows all of it durably."""
+    """An owner has told a node that sent it a set with this context that it knows all of it durably."""
 
     holder: NodeId
     owner: NodeId
@@ -93,7 +93,7 @@ class Acknowledgement(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Success(Struct, frozen=True, order=True, cache_hash=True):
-    """A client has been told that its put is stored."""
+    """A client has been told that its put is stored; or was shown a version, where repair comes before the reply."""
 
     version: Version
     quorum: WriteQuorum
@@ -121,6 +121,13 @@ class Told(Struct, frozen=True, order=True, cache_hash=True):
     reading: Reading
     owner: NodeId
     versions: Siblings
+
+
+class Confirmation(Struct, frozen=True, order=True, cache_hash=True):
+    """A reader knows that an owner durably knows all that was gathered by now."""
+
+    reading: Reading
+    owner: NodeId
 
 
 class Reply(Struct, frozen=True, order=True, cache_hash=True):
@@ -161,6 +168,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """Who has answered a get."""
     gathered: SetMap[Reading, Version]
     """What they know, merged."""
+    confirmed: FSet[Confirmation]
+    """Which of them, and of those that were repaired, hold all of that; where a reply waits for it."""
 
     # In the network; losing is an action, repeating is delivering twice.
     sent: FSet[Sent]
@@ -181,7 +190,7 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     minted: Counts[Actor]
     """How many dots each actor ever minted."""
     acked: FSet[Success]
-    """Writes whose clients were told of success."""
+    """Writes whose clients were told of success, and what gets showed that had waited until it was held."""
     due: FSet[Due]
     """What gets that clients wait for may look for: it was acknowledged before they were asked."""
     bereft: FSet[NodeId]
@@ -225,6 +234,7 @@ def init(s: State) -> bool:
         and s.counted == FSet()
         and all(False for r in s.heard)
         and all(False for r in s.gathered)
+        and s.confirmed == FSet()
         and s.sent == FSet()
         and s.pushed == FSet()
         and s.acks == FSet()
@@ -449,10 +459,13 @@ def collect_ok(s: State, t: Told) -> bool:
 
 
 def collect(s: State, t: Told) -> State:
-    """The reader merges it with those that it has."""
+    """The reader merges it with those that it has; what was confirmed says nothing of what is new."""
+    merged = merge(s.gathered[t.reading], t.versions)
+    unchanged = merged == s.gathered[t.reading]
     return replace(
         s,
-        gathered=s.gathered.set(t.reading, merge(s.gathered[t.reading], t.versions)),
+        gathered=s.gathered.set(t.reading, merged),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading != t.reading or unchanged),
         heard=s.heard.set(t.reading, s.heard[t.reading] | FSet.of([t.owner])),
     )
 
@@ -506,6 +519,63 @@ def mend(s: State, p: Pushed) -> State:
     return replace(s, store=s.store.set(p.target, merge(s.store[p.target], p.versions)))
 
 
+# Actions: where repair comes before the reply.
+
+
+def agree_ok(s: State, t: Told) -> bool:
+    """The answer of an owner was all that is known by now."""
+    return t in s.told and t.owner in s.owners and t.versions == s.gathered[t.reading]
+
+
+def agree(s: State, t: Told) -> State:
+    """So it holds that."""
+    return replace(s, confirmed=s.confirmed | FSet.of([Confirmation(t.reading, t.owner)]))
+
+
+def press_ok(s: State, r: Reading, target: NodeId) -> bool:
+    """A reader repairs an owner, maybe itself, and waits for it."""
+    return r.reader in s.nodes and target in s.owners
+
+
+def press(s: State, r: Reading, target: NodeId) -> State:
+    """It sends everything that it gathered, to be acknowledged."""
+    return replace(s, handed=s.handed | FSet.of([Handed(r.reader, target, s.gathered[r])]))
+
+
+def confirm_ok(s: State, r: Reading, t: Taken) -> bool:
+    """An owner has acknowledged, if not what it was sent for this get, then all that is gathered anyway."""
+    return t in s.taken and may_release(s.gathered[r], t.context)
+
+
+def confirm(s: State, r: Reading, t: Taken) -> State:
+    """So it holds that."""
+    return replace(s, confirmed=s.confirmed | FSet.of([Confirmation(r, t.owner)]))
+
+
+def vouch_ok(s: State, r: Reading, x: Version, quorum: WriteQuorum) -> bool:
+    """Enough owners hold what a reply shows, and so whatever that knows."""
+    owners = FSet.of(c.owner for c in s.confirmed if c.reading == r)
+    return x in s.created and knows(s, s.gathered[r], x) and is_written(owners, owners, quorum)
+
+
+def vouch(s: State, r: Reading, x: Version, quorum: WriteQuorum) -> State:
+    """The client that is shown it may rely on it as if it had been told that its put is stored."""
+    return replace(s, acked=s.acked | FSet.of([Success(x, quorum)]))
+
+
+def relax_ok(s: State, r: Reading) -> bool:
+    """A get has its reply, or will have none."""
+    return r in s.heard
+
+
+def relax(s: State, r: Reading) -> State:
+    """Its reader waits for nobody any more."""
+    return replace(s, confirmed=FSet.of(c for c in s.confirmed if c.reading != r))
+
+
+# Actions: the end of a get.
+
+
 def forget_ok(s: State, r: Reading) -> bool:
     """A get is over."""
     return r in s.heard
@@ -513,7 +583,12 @@ def forget_ok(s: State, r: Reading) -> bool:
 
 def forget(s: State, r: Reading) -> State:
     """Its reader forgets it."""
-    return replace(s, gathered=s.gathered.set(r, FSet()), heard=s.heard.set(r, FSet()))
+    return replace(
+        s,
+        gathered=s.gathered.set(r, FSet()),
+        heard=s.heard.set(r, FSet()),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading != r),
+    )
 
 
 # Actions: what may go wrong, and what happens elsewhere.
@@ -601,6 +676,7 @@ def crash(s: State, n: NodeId) -> State:
         counted=FSet.of(a for a in s.counted if a.coordinator != n),
         gathered=SetMap.of({r: s.gathered[r] for r in s.gathered if r.reader != n}),
         heard=SetMap.of({r: s.heard[r] for r in s.heard if r.reader != n}),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading.reader != n),
     )
 
 
@@ -685,6 +761,11 @@ ACTIONS = (
     show,
     push,
     mend,
+    agree,
+    press,
+    confirm,
+    vouch,
+    relax,
     forget,
     lose_sent,
     lose_pushed,
@@ -789,6 +870,24 @@ def inv_released(s: State) -> bool:
     return all(
         implies(covers(t.context, x.dot), stored(s, t.owner, x) or t.owner in s.bereft)
         for t in s.taken
+        for x in s.created
+    )
+
+
+def inv_told(s: State) -> bool:
+    """What an owner has told a reader it knows durably, unless it lost its disk since."""
+    return all(
+        implies(t.owner in s.owners and knows(s, t.versions, x), stored(s, t.owner, x) or t.owner in s.bereft)
+        for t in s.told
+        for x in s.created
+    )
+
+
+def inv_confirmed(s: State) -> bool:
+    """An owner who confirmed what a reader gathered knows all of it durably, unless it lost its disk since."""
+    return all(c.owner in s.owners for c in s.confirmed) and all(
+        implies(knows(s, s.gathered[c.reading], x), stored(s, c.owner, x) or c.owner in s.bereft)
+        for c in s.confirmed
         for x in s.created
     )
 
@@ -1009,6 +1108,11 @@ def take_lemma_grow(s: State, m: Handed, context: Clock) -> bool:
 def release_lemma_known(s: State, t: Taken) -> bool:
     """The owner knows all that its creditor knows, unless it lost its disk since."""
     return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
+
+
+def confirm_lemma_known(s: State, r: Reading, t: Taken) -> bool:
+    """The owner knows all that the reader knows, unless it lost its disk since."""
+    return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if knows(s, s.gathered[r], x))
 
 
 def mend_lemma_grow(s: State, p: Pushed) -> bool:

@@ -81,6 +81,7 @@ def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
 
 FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
 FREQUENT |= {"ask": 4, "answer": 8, "collect": 12, "reply": 9, "lose_told": 3}
+FREQUENT |= {"agree": 6, "press": 2, "confirm": 6, "vouch": 6}
 HINTS = {"hint": 6, "hand": 6, "take": 12, "release": 24, "drop": 24}
 """Of every other walk; the others have none."""
 MOST_VERSIONS, MOST_MESSAGES = 5, 6
@@ -161,6 +162,11 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "reply": (heard, read, context),
         "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
+        "agree": (one(FSet.of(t for t in s.told if protocol.agree_ok(s, t))),),
+        "press": (heard, owner),
+        "confirm": (heard, one(s.taken)),
+        "vouch": (heard, one(s.gathered[heard]) if isinstance(heard, Reading) else None, write),
+        "relax": (heard,),
         "forget": (heard,),
         "mend": (one(s.pushed),),
         "lose_pushed": (one(s.pushed),),
@@ -179,7 +185,12 @@ def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
     full |= {"give": len(s.pushed) >= MOST_MESSAGES, "lose": len(s.bereft) >= 1}
-    full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES, "hand": len(s.handed) >= 3}
+    full |= {
+        "answer": len(s.told) >= MOST_MESSAGES,
+        "push": len(s.pushed) >= MOST_MESSAGES,
+        "hand": len(s.handed) >= 3,
+        "press": len(s.handed) >= 3,
+    }
     return full.get(action, False) or (action in ("reply", "show") and len(s.replies) >= MOST_MESSAGES)
 
 

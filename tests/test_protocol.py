@@ -148,3 +148,32 @@ def test_a_get_whose_quorum_meets_that_of_a_put_knows_it() -> None:
         assert protocol.reply_lemma_due(s, reading, ReadQuorum(1, 1, notfound_ok=True, basic_quorum=False), context)
     assert not protocol.conclude(s, request).due
     assert not broken(s)
+
+
+def test_what_is_shown_after_repair_may_be_looked_for() -> None:
+    """Step by step: x is at A only, and was never acknowledged; a get by B brings it to B before it shows it."""
+    s = beginning(CONFIGS[0])
+    a, b, _, _ = s.nodes
+    s = protocol.put(s, a, BLIND, Value(b"x"), a)
+    (version,) = s.created
+    reading = Reading(b, RequestId(ClientId("client"), 1))
+    for node in (b, a):
+        s = protocol.answer(s, reading, node)
+        (answer,) = [t for t in s.told if t.owner == node]
+        s = protocol.collect(s, answer)
+        assert protocol.agree_ok(s, answer)
+        s = protocol.agree(s, answer)
+    assert [c.owner for c in s.confirmed] == [a], "what B had said before says nothing of x"
+    assert not protocol.vouch_ok(s, reading, version, TWO)
+    s = protocol.press(s, reading, b)
+    (repair,) = s.handed
+    s = protocol.take(s, repair, context_of(repair.versions))
+    (taken,) = s.taken
+    assert protocol.confirm_ok(s, reading, taken)
+    s = protocol.confirm(s, reading, taken)
+    assert protocol.vouch_ok(s, reading, version, TWO)
+    s = protocol.vouch(s, reading, version, TWO)
+    later = RequestId(ClientId("client"), 2)
+    assert protocol.ask_ok(s, later, FSet.of([Due(later, version, 1)]))
+    assert not protocol.relax(s, reading).confirmed
+    assert not broken(s)

@@ -168,11 +168,15 @@ MUTATIONS = [
     ),
     ("protocol.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
     ("protocol.py", "Told(r, n, s.store[n])", "Told(r, n, FSet())", "answer/inv_due"),
-    ("protocol.py", "merge(s.gathered[t.reading], t.versions)),", "t.versions),", "collect/inv_due"),
+    ("protocol.py", "merge(s.gathered[t.reading], t.versions)\n", "t.versions\n", "collect/inv_due"),
     ("protocol.py", "        and all(t.reading.request != request for t in s.told)\n", "", "ask/inv_due"),
     ("protocol.py", "        and is_quorum(s.heard[r] & s.owners, quorum.pr)\n", "", "reply/reply_lemma_due"),
     ("protocol.py", "d.owners <= a.quorum.pw", "d.owners <= a.quorum.w", "reply/reply_lemma_due"),
     ("protocol.py", "d.owners + quorum.pr > everybody", "d.owners + quorum.pr >= everybody", "reply/reply_lemma_due"),
+    ("protocol.py", " and t.versions == s.gathered[t.reading]\n", "\n", "agree/inv_confirmed"),
+    ("protocol.py", "t in s.taken and may_release(s.gathered[r], t.context)", "t in s.taken", "confirm/inv_confirmed"),
+    ("protocol.py", "if c.reading != t.reading or unchanged)", "if True)", "collect/inv_confirmed"),
+    ("protocol.py", " and is_written(owners, owners, quorum)\n", "\n", "vouch/inv_durable_acknowledgement"),
 ]
 
 

@@ -38,7 +38,7 @@ def candidates(obligation: Obligation) -> Iterator[tuple[str, ...]]:
         yield (*first, "library", *symbols, "inv_created", "inv_only_maximal", "inv_owners")
     groups = [lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
     groups += [("supersedes",), ("same actor",), ("quorums",), ("inv_owners", "inv_durable_acknowledgement")]
-    groups += [loyalty, ("quorums meet", "inv_due")]
+    groups += [loyalty, ("quorums meet", "inv_due"), ("inv_told", "inv_confirmed")]
     groups += [("inv_sent",)]
     for size in range(1, 4):
         for chosen in itertools.combinations(groups, size):

@@ -20,6 +20,7 @@ is one, and a write quorum has a member.
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -300,6 +301,7 @@ class Protocol:
         self.libraries = functions_of(module, "lib_")
         self.opaque = [functions_of(module)[name] for name in PER_STATE]
         self.node = list(source_of(self.opaque[0]).parameters().values())[1]
+        self.kernel: dict[Function, Opaque] = {supersedes: opaque_supersedes, is_quorum: opaque_quorum(self.node)}
         self._states: dict[tuple[tuple[str, int], ...] | None, AnyState] = {}
         self.actions = {action.__name__: action for action in module.ACTIONS}
         for action in self.actions.values():
@@ -317,12 +319,16 @@ class Protocol:
         if scope is not None:
             return Translator(scope=scope), ()
         per_state = tuple(PerState(function, self.reads(function)) for function in self.opaque)
-        opaque: dict[Function, Opaque] = {p.function: p for p in per_state}
-        return Translator({**opaque, supersedes: opaque_supersedes, is_quorum: opaque_quorum(self.node)}), per_state
+        return Translator({**self.kernel, **{p.function: p for p in per_state}}), per_state
+
+    @functools.cached_property
+    def footprints(self) -> dict[str, tuple[str, ...]]:
+        """What each invariant reads."""
+        return {name: self.reads(invariant) for name, invariant in self.invariants.items()}
 
     def reads(self, function: Function) -> tuple[str, ...]:
         """The fields of the state that a predicate reads, itself or through others."""
-        t = Translator()
+        t = Translator(self.kernel)
         state = t.fresh(RecordType(self.module.State), "s")
         t.call(function, [state, *t.parameters(function, skip=1).values()])
         return tuple(name for name in fields_of(self.module.State) if (self.module.State, name) in t.fields_read)
@@ -373,7 +379,7 @@ class Step:
         self.guard = t.formula(functions[f"{action}_ok"], self.arguments)
         self.next = t.call(perform, self.arguments)
         self.lemmas = {name: t.formula(lemma, self.arguments) for name, lemma in protocol.lemmas(action).items()}
-        self.after = {name: t.formula(inv, [self.next]) for name, inv in protocol.invariants.items()}
+        self.after = {name: self.later(name) for name in protocol.invariants}
         self.facts = {"guard": [self.guard], **{name: [term] for name, term in (self.before | self.lemmas).items()}}
         uses = functions.get(f"{action}_uses")
         if uses is not None:
@@ -389,6 +395,15 @@ class Step:
             self.facts["same actor"] = [t.extensionality(RecordType(Actor))]
             for name, meaning in known.definitions(t):
                 self.facts[name] = [meaning]
+
+    def later(self, invariant: str) -> Term:
+        """An invariant of the next state; the same as before, if it reads only what the action leaves alone."""
+        before, after = self.state, self.next
+        assert isinstance(before, Record)
+        assert isinstance(after, Record)
+        if all(after.fields[name] is before.fields[name] for name in self.protocol.footprints[invariant]):
+            return self.before[invariant]
+        return self.t.formula(self.protocol.invariants[invariant], [after])
 
     def obligations(self) -> Iterator[Obligation]:
         """Promises of its constructions, its lemmas one after the other, and every invariant after it."""
