@@ -19,9 +19,10 @@ from msgspec.structs import replace
 
 from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
-from spec.cluster import Action, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, event_of
+from spec.cluster import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, ask, claims_of, event_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
-from spec.history import History, known_by, wished
+from spec.handoff import may_release
+from spec.history import History, known_by, promised_to, wished
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import (
     Answer,
@@ -46,17 +47,25 @@ from spec.messages import (
     shown_by,
 )
 from spec.network import Envelope, Network
-from spec.placement import holders_of, with_coordinator
-from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Success, Told
-from spec.quorum import AS_CONFIGURED_PUT, ReadQuorum, WriteQuorum, read_quorum, write_quorum
-from spec.repair import fold_answers
+from spec.placement import holders_of, primaries, with_coordinator
+from spec.protocol import Acknowledgement, Confirmation, Due, Handed, Pushed, Reading, Sent, Success, Told
+from spec.quorum import (
+    AS_CONFIGURED_PUT,
+    ReadQuorum,
+    WriteQuorum,
+    from_primaries,
+    of_primaries,
+    read_quorum,
+    write_quorum,
+)
+from spec.repair import NOBODY, fold_answers
 from spec.ring import owners_of
 from spec.rows import NO_ROW, Disk, Row
-from spec.siblings import Version, context_of, merge
+from spec.siblings import Siblings, Version, context_of, merge
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.trust import known_disk, may_answer, numbered, renamed
-from spec.types import Config, Key, NodeId, RequestId
-from spec.world import Advance, Scenario, Server, State, advance, request_at_hand
+from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
+from spec.world import Advance, Look, Scenario, Server, State, advance, request_at_hand
 
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | protocol.Taken
 Move: TypeAlias = tuple[str, tuple[object, ...]]
@@ -73,6 +82,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     rows = {name: numbered(disks[name], server.disk.row(key)) for name, server in state.servers.items()}
     seen = state if key == scenario.key else unconcerned(state)
     gets = {Reading(name, get.request): get for name, get in in_flight(seen) if isinstance(get, GetInFlight)}
+    held = {reading: confirmed(node.config, get) for reading, get in gets.items()}
     created = FSet.of(c.version for c in seen.history.created)
     messages = tuple(messages_of(seen))
     return protocol.State(
@@ -86,6 +96,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         counted=FSet.of(counted(seen)),
         heard=SetMap.of({reading: get.answers.keys() for reading, get in gets.items()}),
         gathered=SetMap.of({reading: fold_answers(get.answers) for reading, get in gets.items()}),
+        confirmed=FSet.of(Confirmation(reading, owner) for reading, owners in held.items() for owner in owners),
         sent=FSet.of(m for m in messages if isinstance(m, Sent)),
         pushed=FSet.of(m for m in messages if isinstance(m, Pushed)),
         acks=FSet.of(m for m in messages if isinstance(m, Acknowledgement)),
@@ -96,7 +107,8 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         created=created,
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
-        acked=FSet.of(successes(seen.history, node.config)),
+        acked=FSet.of((*successes(seen.history, node.config), *vouched(seen.history, node.config))),
+        due=FSet.of(due(scenario, seen)),
         bereft=state.history.bereft | seen.history.unpaid.keys(),
     )
 
@@ -144,7 +156,43 @@ def successes(history: History, config: Config) -> Iterator[Success]:
     """The puts that were called stored, each as its client wished."""
     wishes = wished(history.created)
     for dot in history.acknowledged:
-        yield Success(version_of(history, dot), write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config))
+        quorum = of_primaries(write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config), config)
+        yield Success(version_of(history, dot), quorum)
+
+
+def vouched(history: History, config: Config) -> Iterator[Success]:
+    """What gets have shown, where repair comes first, and whatever that knows: all of it is held by W owners."""
+    read = FSet.of(c.version for c in history.created if c.version.dot in history.read)
+    for dot in known_by(history, read):
+        yield Success(version_of(history, dot), WriteQuorum(config.w, config.w))
+
+
+def confirmed(config: Config, get: GetInFlight) -> FSet[NodeId]:
+    """Which owners hold all that a get has gathered, where its reply waits for that."""
+    if not config.blocking_repair or get.answered:
+        return NOBODY
+    if get.settling:
+        return get.confirmed
+    merged = fold_answers(get.answers)
+    return primaries(get.holders, FSet.of(holder for holder, known in get.answers.items() if known == merged))
+
+
+def due(scenario: Scenario, state: State) -> Iterator[Due]:
+    """What the gets that clients wait for have to know: of as many owners as have to answer, one knows it.
+
+    What a control claims although it is false is nothing to the protocol.
+    """
+    config, history, puts = scenario.config, state.history, wished(state.history.created)
+    for index, client in enumerate(state.clients):
+        if not client.owed and not client.undeniable:
+            continue
+        request, task = request_at_hand(index, client), scenario.programs[index][client.done]
+        assert isinstance(task, Look), "only gets are owed something"
+        owed = promised_to(task.wishes, client.owed, client.owed, puts, config).known
+        for dots, denied in ((owed, False), (client.undeniable, True)):
+            answering = from_primaries(read_quorum(task.wishes, config), config, denied=denied).pr
+            for dot in dots:
+                yield Due(request, version_of(history, dot), config.n + 1 - answering)
 
 
 def last_counters(created: FSet[Version]) -> Counts[Actor]:
@@ -184,15 +232,15 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
             return Acknowledgement(target, source, message.owner or source, about)
         case Answer():
             return Told(Reading(target, message.request), source, message.siblings)
-        case Repair():
+        case Repair() if message.request == NO_REQUEST:
             return Pushed(target, message.siblings)
-        case Handoff():
+        case Repair() | Handoff():
             return Handed(source, target, message.siblings)
-        case Taken():
+        case Repaired() | Taken():
             return protocol.Taken(target, source, message.context)
         case Fetched():
             return Pushed(target, message.rows[0][1]) if message.rows else None
-        case Read() | Repaired() | Forward() | Forwarded() | Mark() | Known() | Fetch():
+        case Read() | Forward() | Forwarded() | Mark() | Known() | Fetch():
             return None
 
 
@@ -221,6 +269,11 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
     """The protocol actions of a cluster step, but for what is lost by it."""
     during = action.during if isinstance(action, CrashAfterCommit) else action
     moves: list[Move] = []
+    asked = before
+    if isinstance(during, Ask) and isinstance(during.operation, Get) and key == scenario.key:
+        asked = ask(before, during, claims_of(before, during))
+        owed = FSet.of(d for d in due(scenario, asked) if d.request == during.request)
+        moves.append(("ask", (during.request, owed)))
     if isinstance(during, NodeAction):
         name, event = event_of(during)
         taken = advance(before.servers[name], event)
@@ -239,6 +292,10 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
         row = after.servers[action.node].disk.row(key)
         moves.append(("crash", (action.node,)))
         moves.append(("lose", (action.node, bare(disk_of(after, action.node)), row.siblings, row.owed)))
+    if key == scenario.key:
+        still = [d.request for d in due(scenario, after)]
+        over = FSet.of(d.request for d in due(scenario, asked) if d.request not in still)
+        moves += [("conclude", (request,)) for request in over]
     return moves
 
 
@@ -265,6 +322,11 @@ class StepTaken(Struct, frozen=True):
     told: tuple[Envelope | Reply, ...]
     """What of it reached the network and the clients."""
 
+    @property
+    def config(self) -> Config:
+        """That of the store."""
+        return self.before.servers[self.name].node.config
+
     def moves(self) -> Iterator[Move]:
         """What came in, what it began, what it said, and what it let go, in this order."""
         about = request_of(self.event)
@@ -284,11 +346,16 @@ class StepTaken(Struct, frozen=True):
                     yield "give", (self.name, said.target)
             elif about is not None and not isinstance(was, ForwardInFlight):
                 yield from self.saying(about, self.quorum(was, begun), said)
+        told_before = isinstance(was, GetInFlight) and was.answered
+        if self.config.blocking_repair and isinstance(now, GetInFlight) and now.answered and not told_before:
+            yield "relax", (Reading(self.name, now.request),)
         if now is None and (isinstance(was, PutInFlight) or (begun is not None and isinstance(begun[1], Put))):
             assert about is not None, "a put has a request"
             yield "finish", (self.name, version_for(self.after.history, about, self.name))
-        if now is None and isinstance(was, GetInFlight) and was.answers:
-            yield "forget", (Reading(self.name, was.request),)
+        get = isinstance(was, GetInFlight) or (begun is not None and isinstance(begun[1], Get))
+        if now is None and get and self.has_heard(was):
+            assert about is not None, "a get has a request"
+            yield "forget", (Reading(self.name, about),)
 
     def rows(self) -> tuple[Row, Row]:
         """The node's row of the key, before and after."""
@@ -330,8 +397,10 @@ class StepTaken(Struct, frozen=True):
         if isinstance(operation, Get):
             server, reading = self.before.servers[self.name], Reading(self.name, request)
             if may_answer(server.node, known_disk(server.disk), operation.key):
+                own = Told(reading, self.name, server.disk.row(operation.key).siblings)
                 yield "answer", (reading, self.name)
-                yield "collect", (Told(reading, self.name, server.disk.row(operation.key).siblings),)
+                yield "collect", (own,)
+                yield from self.agreeing(own, own.versions)
         elif history.created == self.before.history.created:
             yield "again", (self.name, version_for(history, request, self.name), self.stands_for())
         else:
@@ -350,23 +419,55 @@ class StepTaken(Struct, frozen=True):
             case Acknowledgement() if isinstance(was, PutInFlight):
                 yield "count", (transit,)
             case Told() if isinstance(was, GetInFlight) and event.source not in was.answers:
+                gathered = merge(fold_answers(was.answers), transit.versions)
                 yield "collect", (transit,)
-                yield from self.own_repair(was, transit)
+                if not was.answered:
+                    yield from self.agreeing(transit, gathered)
+                yield from self.own_repair(was, transit.reading, gathered)
             case Pushed() if not isinstance(message, Fetched) or self.taken.server != self.before.servers[self.name]:
                 yield "mend", (transit,)
             case Handed():
                 yield "take", (transit, context_of(transit.versions))
-            case protocol.Taken():
+            case protocol.Taken() if isinstance(message, Taken):
                 yield from self.releasing(transit)
+            case protocol.Taken() if isinstance(was, GetInFlight) and was.settling:
+                if may_release(fold_answers(was.answers), transit.context):
+                    yield "confirm", (Reading(self.name, was.request), transit)
         if isinstance(message, Read):
             yield "answer", (Reading(event.source, message.request), self.name)
 
-    def own_repair(self, get: GetInFlight, told: Told) -> Iterator[Move]:
-        """A reader that learns what it lacked writes it down at once."""
-        if self.taken.server.disk != self.before.servers[self.name].disk:
-            gathered = merge(fold_answers(get.answers), told.versions)
-            yield "push", (told.reading, self.name)
+    def own_repair(self, get: GetInFlight, reading: Reading, gathered: Siblings) -> Iterator[Move]:
+        """A reader that learns what it lacked writes it down at once; where its reply waits for that, it says so."""
+        now = self.taken.server.requests.get(get.request)
+        settling = isinstance(now, GetInFlight) and now.settling
+        if self.config.blocking_repair and not get.answered and (settling or self.says_what_is_there()):
+            if self.name in get.answers and get.holders[self.name] == self.name:
+                context = context_of(gathered)
+                yield "press", (reading, self.name)
+                yield "take", (Handed(self.name, self.name, gathered), context)
+                yield "confirm", (reading, protocol.Taken(self.name, self.name, context))
+        elif self.taken.server.disk != self.before.servers[self.name].disk:
+            yield "push", (reading, self.name)
             yield "mend", (Pushed(self.name, gathered),)
+
+    def says_what_is_there(self) -> bool:
+        """Whether the node tells of a get that something is there."""
+        said = [s.message if isinstance(s, Envelope) else s for s in self.taken.leaving]
+        results = [s.result for s in said if isinstance(s, Reply | Forwarded)]
+        return any(isinstance(result, Found) and result.siblings for result in results)
+
+    def agreeing(self, told: Told, gathered: Siblings) -> Iterator[Move]:
+        """Where a reply waits until enough owners hold what it shows, who answered just that is one of them."""
+        if self.config.blocking_repair and told.versions == gathered and told.owner in self.owners():
+            yield "agree", (told,)
+
+    def owners(self) -> tuple[NodeId, ...]:
+        """Those of the key."""
+        return owners_of(self.before.servers[self.name].node.ring, self.key, self.config.n)
+
+    def has_heard(self, was: Request | None) -> bool:
+        """Whether the get of this step has had an answer; one that is over as it begins has had its reader's own."""
+        return not isinstance(was, GetInFlight) or len(was.answers) > 0
 
     def quorum(self, was: Request | None, begun: tuple[RequestId, Operation] | None) -> WriteQuorum | ReadQuorum | None:
         """What the request of this step needs, if it is one that the node coordinates."""
@@ -374,10 +475,10 @@ class StepTaken(Struct, frozen=True):
             return was.quorum
         if begun is None:
             return None
-        config, operation = self.before.servers[self.name].node.config, begun[1]
+        operation = begun[1]
         if isinstance(operation, Put):
-            return write_quorum(operation.wishes, config)
-        return read_quorum(operation.wishes, config)
+            return write_quorum(operation.wishes, self.config)
+        return read_quorum(operation.wishes, self.config)
 
     def saying(
         self, about: RequestId, quorum: WriteQuorum | ReadQuorum | None, said: Envelope | Reply
@@ -388,13 +489,22 @@ class StepTaken(Struct, frozen=True):
             about_version = version_for(self.after.history, about, self.name)
             yield "send", (self.name, about_version, said.target, message.owner or said.target)
         elif isinstance(message, Repair) and isinstance(said, Envelope):
-            yield "push", (Reading(self.name, about), said.target)
+            yield "press" if message.request != NO_REQUEST else "push", (Reading(self.name, about), said.target)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Stored):
-            yield "acknowledge", (self.name, version_of(self.after.history, message.result.dot), quorum)
+            assert isinstance(quorum, WriteQuorum), "who says that a put is stored has coordinated it"
+            version = version_of(self.after.history, message.result.dot)
+            yield "acknowledge", (self.name, version, of_primaries(quorum, self.config))
             if message.result.shown is not None:
                 yield "show", (self.name, message.result.shown.context)
         elif isinstance(message, Reply | Forwarded) and isinstance(message.result, Found):
-            yield "reply", (Reading(self.name, about), quorum, message.result.context)
+            assert isinstance(quorum, ReadQuorum), "who says what is there has coordinated a get"
+            needed = from_primaries(quorum, self.config, denied=not message.result.siblings)
+            reading = Reading(self.name, about)
+            yield "reply", (reading, needed, message.result.context)
+            if self.config.blocking_repair:
+                for dot in known_by(self.after.history, message.result.siblings):
+                    enough = WriteQuorum(self.config.w, self.config.w)
+                    yield "vouch", (reading, version_of(self.after.history, dot), enough)
 
 
 def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:

@@ -548,12 +548,19 @@ def release(state: State, leaving: tuple[Envelope | Reply, ...]) -> State:
 
 
 def promise(state: State, said: Envelope | Reply) -> State:
-    """Whoever says that a put is stored has promised it, whether or not the client hears of it."""
-    message = said if isinstance(said, Reply) else said.message
-    if not isinstance(message, (Reply, Forwarded)) or not isinstance(message.result, Stored):
+    """Whoever says that a put is stored has promised it, whether or not the client hears of it; and so, where repair
+    comes first, whoever says what there is."""
+    message, history = said if isinstance(said, Reply) else said.message, state.history
+    if not isinstance(message, (Reply, Forwarded)):
         return state
-    acknowledged = state.history.acknowledged | FSet((message.result.dot,))
-    return replace(state, history=replace(state.history, acknowledged=acknowledged))
+    if isinstance(message.result, Stored):
+        acknowledged = history.acknowledged | FSet((message.result.dot,))
+        return replace(state, history=replace(history, acknowledged=acknowledged))
+    if isinstance(message.result, Found) and repairs_first(state):
+        shown = message.result.siblings
+        read = having_read(history.read, shown, known_by(history, shown))
+        return replace(state, history=replace(history, read=read))
+    return state
 
 
 def tell(state: State, request: RequestId, result: Result) -> State:
@@ -571,8 +578,6 @@ def tell(state: State, request: RequestId, result: Result) -> State:
         seen = known_by(history, shown.siblings)
         owed = client.owed if shown.siblings else client.owed | client.undeniable
         idle = replace(idle, context=shown.context, seen=seen, missed=owed - seen)
-        if isinstance(result, Found) and repairs_first(state):
-            history = replace(history, read=having_read(history.read, shown.siblings, seen))
     elif isinstance(result, Refused):
         history = replace(history, refused=history.refused | FSet((request,)))
     return replace(state, clients=put_client(state.clients, index, idle), history=history)

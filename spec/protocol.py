@@ -9,21 +9,24 @@ An action is a function from a state and some parameters to the next state, with
 (`<action>_lemma_…`) holds whenever its guard and the invariants do. All are plain functions: `ringspec prove` proves
 them from this source for any number of nodes, versions and messages, and tests evaluate them.
 
-Three invariants are what it is about:
+Four invariants are what it is about:
 
 * `inv_dot_uniqueness`: a dot names one version, for ever;
 * `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
 * `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the disk of an owner, or
   of a node that owes it to one; a write that was acknowledged to its client is known to as many owners, and to as many
-  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them.
+  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them;
+* `inv_due`: of every write that was acknowledged before a get began, as many owners as know it by their own disks have
+  told the get of it, if they have told it anything. So a reply whose own owners must meet these knows it: that is
+  `reply_lemma_due`. PR + PW > N makes them meet, and R + W > N where nobody stands in for owners (`spec.quorum`).
 
 To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
 (`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`),
 and a node knows all that it minted itself (`inv_own`): so a context, which covers every counter up to its own, covers
 nothing that its reader was not shown.
 
-*Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, and
-what the client who holds a reply has seen. No decision of a node needs them: they say what is claimed, and which
+*Ghosts* are what nobody stores: `created`, `seen` (version → everything its writer had seen), `minted`, `acked`, `due`,
+and what the client who holds a reply has seen. No decision of a node needs them: they say what is claimed, and which
 version an action is about.
 """
 
@@ -31,7 +34,9 @@ version an action is about.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Clock, covers, descends
@@ -62,7 +67,7 @@ class Pushed(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Handed(Struct, frozen=True, order=True, cache_hash=True):
-    """A whole set on its way from a node that owes it to the owner who will acknowledge it."""
+    """A whole set on its way, from a node that owes it or waits for it, to the owner who will acknowledge it."""
 
     holder: NodeId
     owner: NodeId
@@ -70,7 +75,7 @@ class Handed(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Taken(Struct, frozen=True, order=True, cache_hash=True):
-    """An owner has told a node that owed it a set with this context that it knows all of it durably."""
+    """An owner has told a node that sent it a set with this context that it knows all of it durably."""
 
     holder: NodeId
     owner: NodeId
@@ -88,11 +93,19 @@ class Acknowledgement(Struct, frozen=True, order=True, cache_hash=True):
 
 
 class Success(Struct, frozen=True, order=True, cache_hash=True):
-    """A client has been told that its put is stored."""
+    """A client has been told that its put is stored; or was shown a version, where repair comes before the reply."""
 
     version: Version
     quorum: WriteQuorum
     """What that was to mean."""
+
+
+class Due(Struct, frozen=True, order=True, cache_hash=True):
+    """A version that a get may look for, since so many owners at least know it by their own disks."""
+
+    request: RequestId
+    version: Version
+    owners: Annotated[int, Meta(ge=0)]
 
 
 class Reading(Struct, frozen=True, order=True, cache_hash=True):
@@ -108,6 +121,13 @@ class Told(Struct, frozen=True, order=True, cache_hash=True):
     reading: Reading
     owner: NodeId
     versions: Siblings
+
+
+class Confirmation(Struct, frozen=True, order=True, cache_hash=True):
+    """A reader knows that an owner durably knows all that was gathered by now."""
+
+    reading: Reading
+    owner: NodeId
 
 
 class Reply(Struct, frozen=True, order=True, cache_hash=True):
@@ -148,6 +168,8 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """Who has answered a get."""
     gathered: SetMap[Reading, Version]
     """What they know, merged."""
+    confirmed: FSet[Confirmation]
+    """Which of them, and of those that were repaired, hold all of that; where a reply waits for it."""
 
     # In the network; losing is an action, repeating is delivering twice.
     sent: FSet[Sent]
@@ -168,7 +190,9 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     minted: Counts[Actor]
     """How many dots each actor ever minted."""
     acked: FSet[Success]
-    """Writes whose clients were told of success."""
+    """Writes whose clients were told of success, and what gets showed that had waited until it was held."""
+    due: FSet[Due]
+    """What gets that clients wait for may look for: it was acknowledged before they were asked."""
     bereft: FSet[NodeId]
     """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
 
@@ -210,6 +234,7 @@ def init(s: State) -> bool:
         and s.counted == FSet()
         and all(False for r in s.heard)
         and all(False for r in s.gathered)
+        and s.confirmed == FSet()
         and s.sent == FSet()
         and s.pushed == FSet()
         and s.acks == FSet()
@@ -220,6 +245,7 @@ def init(s: State) -> bool:
         and s.created == FSet()
         and all(False for a in s.minted)
         and s.acked == FSet()
+        and s.due == FSet()
         and s.bereft == FSet()
     )
 
@@ -388,6 +414,35 @@ def drop(s: State, n: NodeId) -> State:
 # Actions: gets and repair.
 
 
+def was_promised(d: Due, a: Success) -> bool:
+    """Whether this success means that so many owners know the version."""
+    return a.version == d.version and d.owners <= a.quorum.pw
+
+
+def ask_ok(s: State, request: RequestId, due: FSet[Due]) -> bool:
+    """A client asks, under a new request; it may look for whatever was acknowledged by now."""
+    return (
+        all(d.request == request and any(was_promised(d, a) for a in s.acked) for d in due)
+        and all(t.reading.request != request for t in s.told)
+        and all(r.request != request for r in s.heard)
+    )
+
+
+def ask(s: State, request: RequestId, due: FSet[Due]) -> State:
+    """That is held against the answer."""
+    return replace(s, due=s.due | due)
+
+
+def conclude_ok(s: State, request: RequestId) -> bool:
+    """A client looks for something."""
+    return any(d.request == request for d in s.due)
+
+
+def conclude(s: State, request: RequestId) -> State:
+    """It has its answer, or waits no more."""
+    return replace(s, due=FSet.of(d for d in s.due if d.request != request))
+
+
 def answer_ok(s: State, r: Reading, n: NodeId) -> bool:
     """An owner is asked, or asks itself."""
     return n in s.nodes
@@ -404,10 +459,13 @@ def collect_ok(s: State, t: Told) -> bool:
 
 
 def collect(s: State, t: Told) -> State:
-    """The reader merges it with those that it has."""
+    """The reader merges it with those that it has; what was confirmed says nothing of what is new."""
+    merged = merge(s.gathered[t.reading], t.versions)
+    unchanged = merged == s.gathered[t.reading]
     return replace(
         s,
-        gathered=s.gathered.set(t.reading, merge(s.gathered[t.reading], t.versions)),
+        gathered=s.gathered.set(t.reading, merged),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading != t.reading or unchanged),
         heard=s.heard.set(t.reading, s.heard[t.reading] | FSet.of([t.owner])),
     )
 
@@ -461,6 +519,63 @@ def mend(s: State, p: Pushed) -> State:
     return replace(s, store=s.store.set(p.target, merge(s.store[p.target], p.versions)))
 
 
+# Actions: where repair comes before the reply.
+
+
+def agree_ok(s: State, t: Told) -> bool:
+    """The answer of an owner was all that is known by now."""
+    return t in s.told and t.owner in s.owners and t.versions == s.gathered[t.reading]
+
+
+def agree(s: State, t: Told) -> State:
+    """So it holds that."""
+    return replace(s, confirmed=s.confirmed | FSet.of([Confirmation(t.reading, t.owner)]))
+
+
+def press_ok(s: State, r: Reading, target: NodeId) -> bool:
+    """A reader repairs an owner, maybe itself, and waits for it."""
+    return r.reader in s.nodes and target in s.owners
+
+
+def press(s: State, r: Reading, target: NodeId) -> State:
+    """It sends everything that it gathered, to be acknowledged."""
+    return replace(s, handed=s.handed | FSet.of([Handed(r.reader, target, s.gathered[r])]))
+
+
+def confirm_ok(s: State, r: Reading, t: Taken) -> bool:
+    """An owner has acknowledged, if not what it was sent for this get, then all that is gathered anyway."""
+    return t in s.taken and may_release(s.gathered[r], t.context)
+
+
+def confirm(s: State, r: Reading, t: Taken) -> State:
+    """So it holds that."""
+    return replace(s, confirmed=s.confirmed | FSet.of([Confirmation(r, t.owner)]))
+
+
+def vouch_ok(s: State, r: Reading, x: Version, quorum: WriteQuorum) -> bool:
+    """Enough owners hold what a reply shows, and so whatever that knows."""
+    owners = FSet.of(c.owner for c in s.confirmed if c.reading == r)
+    return x in s.created and knows(s, s.gathered[r], x) and is_written(owners, owners, quorum)
+
+
+def vouch(s: State, r: Reading, x: Version, quorum: WriteQuorum) -> State:
+    """The client that is shown it may rely on it as if it had been told that its put is stored."""
+    return replace(s, acked=s.acked | FSet.of([Success(x, quorum)]))
+
+
+def relax_ok(s: State, r: Reading) -> bool:
+    """A get has its reply, or will have none."""
+    return r in s.heard
+
+
+def relax(s: State, r: Reading) -> State:
+    """Its reader waits for nobody any more."""
+    return replace(s, confirmed=FSet.of(c for c in s.confirmed if c.reading != r))
+
+
+# Actions: the end of a get.
+
+
 def forget_ok(s: State, r: Reading) -> bool:
     """A get is over."""
     return r in s.heard
@@ -468,7 +583,12 @@ def forget_ok(s: State, r: Reading) -> bool:
 
 def forget(s: State, r: Reading) -> State:
     """Its reader forgets it."""
-    return replace(s, gathered=s.gathered.set(r, FSet()), heard=s.heard.set(r, FSet()))
+    return replace(
+        s,
+        gathered=s.gathered.set(r, FSet()),
+        heard=s.heard.set(r, FSet()),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading != r),
+    )
 
 
 # Actions: what may go wrong, and what happens elsewhere.
@@ -556,6 +676,7 @@ def crash(s: State, n: NodeId) -> State:
         counted=FSet.of(a for a in s.counted if a.coordinator != n),
         gathered=SetMap.of({r: s.gathered[r] for r in s.gathered if r.reader != n}),
         heard=SetMap.of({r: s.heard[r] for r in s.heard if r.reader != n}),
+        confirmed=FSet.of(c for c in s.confirmed if c.reading.reader != n),
     )
 
 
@@ -632,12 +753,19 @@ ACTIONS = (
     take,
     release,
     drop,
+    ask,
+    conclude,
     answer,
     collect,
     reply,
     show,
     push,
     mend,
+    agree,
+    press,
+    confirm,
+    vouch,
+    relax,
     forget,
     lose_sent,
     lose_pushed,
@@ -713,11 +841,53 @@ def inv_durable_acknowledgement(s: State) -> bool:
     )
 
 
+def is_loyal(s: State, request: RequestId, o: NodeId, x: Version) -> bool:
+    """Whether an owner knows `x`, and whatever it has told a get does; so whatever it can tell it does.
+
+    Who lost what was known for it is excused here too.
+    """
+    return o in s.bereft or (
+        stored(s, o, x)
+        and all(knows(s, t.versions, x) for t in s.told if t.reading.request == request and t.owner == o)
+        and all(implies(o in s.heard[r], knows(s, s.gathered[r], x)) for r in s.heard if r.request == request)
+    )
+
+
+def inv_due(s: State) -> bool:
+    """Of what a get may look for as many owners can only tell as its write was acknowledged by."""
+    return all(
+        any(
+            was_promised(d, a)
+            and is_quorum(FSet.of(o for o in s.owners if is_loyal(s, d.request, o, d.version)), a.quorum.pw)
+            for a in s.acked
+        )
+        for d in s.due
+    )
+
+
 def inv_released(s: State) -> bool:
     """An owner's acknowledgement of what it was handed stands for durable copies of all that its context covers."""
     return all(
         implies(covers(t.context, x.dot), stored(s, t.owner, x) or t.owner in s.bereft)
         for t in s.taken
+        for x in s.created
+    )
+
+
+def inv_told(s: State) -> bool:
+    """What an owner has told a reader it knows durably, unless it lost its disk since."""
+    return all(
+        implies(t.owner in s.owners and knows(s, t.versions, x), stored(s, t.owner, x) or t.owner in s.bereft)
+        for t in s.told
+        for x in s.created
+    )
+
+
+def inv_confirmed(s: State) -> bool:
+    """An owner who confirmed what a reader gathered knows all of it durably, unless it lost its disk since."""
+    return all(c.owner in s.owners for c in s.confirmed) and all(
+        implies(knows(s, s.gathered[c.reading], x), stored(s, c.owner, x) or c.owner in s.bereft)
+        for c in s.confirmed
         for x in s.created
     )
 
@@ -940,6 +1110,11 @@ def release_lemma_known(s: State, t: Taken) -> bool:
     return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
 
 
+def confirm_lemma_known(s: State, r: Reading, t: Taken) -> bool:
+    """The owner knows all that the reader knows, unless it lost its disk since."""
+    return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if knows(s, s.gathered[r], x))
+
+
 def mend_lemma_grow(s: State, p: Pushed) -> bool:
     """Nor does a repair, and the target learns what it was sent."""
     after = mend(s, p)
@@ -966,6 +1141,18 @@ def reply_lemma_context(s: State, r: Reading, quorum: ReadQuorum, context: Clock
 def reply_lemma_told(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
     """The context of a reply covers exactly what its reader knows."""
     return all(covers(context, x.dot) == knows(s, s.gathered[r], x) for x in s.created)
+
+
+def reply_lemma_due(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
+    """A reply knows all that was acknowledged before it was asked for by a quorum that its own has to meet.
+
+    Unless an owner that answered had lost what was known for it.
+    """
+    everybody = len(s.owners)
+    return any(o in s.bereft for o in s.heard[r] & s.owners) or all(
+        implies(d.request == r.request and d.owners + quorum.pr > everybody, knows(s, s.gathered[r], d.version))
+        for d in s.due
+    )
 
 
 def show_lemma_told(s: State, n: NodeId, context: Clock) -> bool:

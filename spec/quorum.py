@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from spec.maps import FSet
 from spec.types import Config, NodeId
@@ -154,14 +155,22 @@ def so_far(owners: FSet[NodeId], size: int, primaries: FSet[NodeId], of_primarie
     return f"{what} and {len(primaries)} of {of_primaries} primaries {did}" if of_primaries else f"{what} {did}"
 
 
+def of_primaries(put: WriteQuorum, config: Config) -> WriteQuorum:
+    """What a put needs, of primaries too: where nobody stands in for owners all who acknowledge are primaries."""
+    return put if config.sloppy else replace(put, pw=max(put.pw, put.w))
+
+
+def from_primaries(get: ReadQuorum, config: Config, *, denied: bool = False) -> ReadQuorum:
+    """What a get needs, of primaries too; with `denied`, if it tells that nothing is there."""
+    if config.sloppy:
+        return get
+    nothing = get.r if get.notfound_ok else majority(config.n) if get.basic_quorum else config.n
+    return replace(get, pr=max(get.pr, nothing if denied else min(get.r, nothing)))
+
+
 def must_meet(put: WriteQuorum, get: ReadQuorum, config: Config, *, denied: bool = False) -> bool:
     """Whether a get that begins after a put was acknowledged has to see it: an owner who holds it must have answered.
 
-    With `denied`, if it tells that nothing is there. Where nobody stands in for owners all who acknowledge and answer
-    are primaries.
+    With `denied`, if it tells that nothing is there.
     """
-    pw, pr = put.pw, get.pr
-    if not config.sloppy:
-        nothing = get.r if get.notfound_ok else majority(config.n) if get.basic_quorum else config.n
-        pw, pr = max(pw, put.w), max(pr, nothing if denied else min(get.r, nothing))
-    return pw + pr > config.n
+    return of_primaries(put, config).pw + from_primaries(get, config, denied=denied).pr > config.n

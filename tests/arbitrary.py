@@ -23,7 +23,7 @@ from checker.prove.subset import (
 from spec import protocol
 from spec.clock import NOTHING
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.protocol import BLIND, Handed, Reading, State
+from spec.protocol import BLIND, Due, Handed, Reading, State
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.siblings import Version, context_of
@@ -80,7 +80,8 @@ def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
 # Walks of the protocol.
 
 FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
-FREQUENT |= {"answer": 8, "collect": 12, "reply": 9}
+FREQUENT |= {"ask": 4, "answer": 8, "collect": 12, "reply": 9, "lose_told": 3}
+FREQUENT |= {"agree": 6, "press": 2, "confirm": 6, "vouch": 6}
 HINTS = {"hint": 6, "hand": 6, "take": 12, "release": 24, "drop": 24}
 """Of every other walk; the others have none."""
 MOST_VERSIONS, MOST_MESSAGES = 5, 6
@@ -118,7 +119,10 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     spare = FSet.of(n for n in s.store if protocol.drop_ok(s, n))
     if any(node == each for each in s.owners) and rnd.random() < 0.8:
         owner = node
-    reading = Reading(NodeId(str(one(s.nodes))), RequestId(ClientId("c"), rnd.randint(1, 2)))
+    request, owed = RequestId(ClientId("c"), rnd.randint(1, 3)), one(s.due)
+    if isinstance(owed, Due) and rnd.random() < 0.5:
+        request = owed.request
+    reading = Reading(NodeId(str(one(s.nodes))), request)
     heard = one(s.heard)
     context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
     counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
@@ -150,12 +154,19 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "drop": (one(spare) or node,),
         "lose_handed": (handed,),
         "lose_taken": (one(s.taken),),
+        "ask": (request, FSet.of(Due(request, a.version, a.quorum.pw) for a in s.acked)),
+        "conclude": (request,),
         "answer": (reading, node),
         "collect": (one(s.told),),
         "lose_told": (one(s.told),),
         "reply": (heard, read, context),
         "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
+        "agree": (one(FSet.of(t for t in s.told if protocol.agree_ok(s, t))),),
+        "press": (heard, owner),
+        "confirm": (heard, one(s.taken)),
+        "vouch": (heard, one(s.gathered[heard]) if isinstance(heard, Reading) else None, write),
+        "relax": (heard,),
         "forget": (heard,),
         "mend": (one(s.pushed),),
         "lose_pushed": (one(s.pushed),),
@@ -174,7 +185,12 @@ def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
     full |= {"give": len(s.pushed) >= MOST_MESSAGES, "lose": len(s.bereft) >= 1}
-    full |= {"answer": len(s.told) >= MOST_MESSAGES, "push": len(s.pushed) >= MOST_MESSAGES, "hand": len(s.handed) >= 3}
+    full |= {
+        "answer": len(s.told) >= MOST_MESSAGES,
+        "push": len(s.pushed) >= MOST_MESSAGES,
+        "hand": len(s.handed) >= 3,
+        "press": len(s.handed) >= 3,
+    }
     return full.get(action, False) or (action in ("reply", "show") and len(s.replies) >= MOST_MESSAGES)
 
 

@@ -7,7 +7,7 @@ import pytest
 from checker.prove.subset import functions_of
 from spec import protocol
 from spec.maps import FSet
-from spec.protocol import BLIND, Reading, State
+from spec.protocol import BLIND, Due, Reading, State
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.siblings import context_of
 from spec.types import ClientId, Config, RequestId, Value
@@ -118,4 +118,62 @@ def test_a_fallback_hands_over_what_it_owes_and_lets_it_go() -> None:
     s = protocol.put(protocol.hint(s, d, a), d, BLIND, value, a)
     (again,) = s.store[d]
     assert str(again) == "D.2:1 after []"
+    assert not broken(s)
+
+
+def test_a_get_whose_quorum_meets_that_of_a_put_knows_it() -> None:
+    """Step by step: x is at A and B; whoever asks B and C is told, whoever asks C alone is not."""
+    s = beginning(CONFIGS[0])
+    a, b, c, _ = s.nodes
+    s = protocol.put(s, a, BLIND, Value(b"x"), a)
+    (version,) = s.created
+    s = protocol.send(s, a, version, b, b)
+    (message,) = s.sent
+    s = protocol.receive(s, message)
+    (acknowledgement,) = s.acks
+    s = protocol.acknowledge(protocol.count(s, acknowledgement), a, version, WriteQuorum(2, 2))
+    request = RequestId(ClientId("client"), 1)
+    reading, owed = Reading(c, request), FSet.of([Due(request, version, 2)])
+    assert not protocol.ask_ok(s, request, FSet.of([Due(request, version, 3)])), "that was promised of two"
+    assert not protocol.ask_ok(protocol.answer(s, reading, c), request, owed), "what was told before may be older"
+    assert protocol.ask_ok(s, request, owed)
+    s = protocol.ask(s, request, owed)
+    for node in (c, b):
+        s = protocol.answer(s, reading, node)
+        (answer,) = [t for t in s.told if t.owner == node]
+        s = protocol.collect(s, answer)
+        context = context_of(s.gathered[reading])
+        assert protocol.reply_ok(s, reading, BOTH, context) == protocol.knows(s, s.gathered[reading], version)
+        assert protocol.reply_lemma_due(s, reading, BOTH, context) == (node == b)
+        assert protocol.reply_lemma_due(s, reading, ReadQuorum(1, 1, notfound_ok=True, basic_quorum=False), context)
+    assert not protocol.conclude(s, request).due
+    assert not broken(s)
+
+
+def test_what_is_shown_after_repair_may_be_looked_for() -> None:
+    """Step by step: x is at A only, and was never acknowledged; a get by B brings it to B before it shows it."""
+    s = beginning(CONFIGS[0])
+    a, b, _, _ = s.nodes
+    s = protocol.put(s, a, BLIND, Value(b"x"), a)
+    (version,) = s.created
+    reading = Reading(b, RequestId(ClientId("client"), 1))
+    for node in (b, a):
+        s = protocol.answer(s, reading, node)
+        (answer,) = [t for t in s.told if t.owner == node]
+        s = protocol.collect(s, answer)
+        assert protocol.agree_ok(s, answer)
+        s = protocol.agree(s, answer)
+    assert [c.owner for c in s.confirmed] == [a], "what B had said before says nothing of x"
+    assert not protocol.vouch_ok(s, reading, version, TWO)
+    s = protocol.press(s, reading, b)
+    (repair,) = s.handed
+    s = protocol.take(s, repair, context_of(repair.versions))
+    (taken,) = s.taken
+    assert protocol.confirm_ok(s, reading, taken)
+    s = protocol.confirm(s, reading, taken)
+    assert protocol.vouch_ok(s, reading, version, TWO)
+    s = protocol.vouch(s, reading, version, TWO)
+    later = RequestId(ClientId("client"), 2)
+    assert protocol.ask_ok(s, later, FSet.of([Due(later, version, 1)]))
+    assert not protocol.relax(s, reading).confirmed
     assert not broken(s)

@@ -110,6 +110,13 @@ def test_the_facts_of_an_action_do_not_contradict_each_other(action: str) -> Non
     assert facade.prove(facts, facade.truth(False), 200, 0, E_MATCHING) != "proved"
 
 
+def test_an_opaque_predicate_is_one_symbol_for_all_that_it_reads() -> None:
+    """What it reads is found out, through what it calls; if a field were missing, a change of that would be none."""
+    stored, is_loyal = PROTOCOL.opaque
+    assert PROTOCOL.reads(stored) == ("store", "seen")
+    assert PROTOCOL.reads(is_loyal) == ("store", "heard", "gathered", "told", "seen", "bereft")
+
+
 def test_contradictory_facts_would_be_noticed() -> None:
     step = PROTOCOL.step("count")
     facts = [*step.t.facts, step.guard, facade.neg(step.guard)]
@@ -160,6 +167,16 @@ MUTATIONS = [
         "reply/reply_lemma_context",
     ),
     ("protocol.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
+    ("protocol.py", "Told(r, n, s.store[n])", "Told(r, n, FSet())", "answer/inv_due"),
+    ("protocol.py", "merge(s.gathered[t.reading], t.versions)\n", "t.versions\n", "collect/inv_due"),
+    ("protocol.py", "        and all(t.reading.request != request for t in s.told)\n", "", "ask/inv_due"),
+    ("protocol.py", "        and is_quorum(s.heard[r] & s.owners, quorum.pr)\n", "", "reply/reply_lemma_due"),
+    ("protocol.py", "d.owners <= a.quorum.pw", "d.owners <= a.quorum.w", "reply/reply_lemma_due"),
+    ("protocol.py", "d.owners + quorum.pr > everybody", "d.owners + quorum.pr >= everybody", "reply/reply_lemma_due"),
+    ("protocol.py", " and t.versions == s.gathered[t.reading]\n", "\n", "agree/inv_confirmed"),
+    ("protocol.py", "t in s.taken and may_release(s.gathered[r], t.context)", "t in s.taken", "confirm/inv_confirmed"),
+    ("protocol.py", "if c.reading != t.reading or unchanged)", "if True)", "collect/inv_confirmed"),
+    ("protocol.py", " and is_written(owners, owners, quorum)\n", "\n", "vouch/inv_durable_acknowledgement"),
 ]
 
 

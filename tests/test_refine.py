@@ -103,11 +103,13 @@ def test_an_abstraction_that_forgets_a_field_is_caught(field: str) -> None:
     """Every field of the protocol's state matters to some explored step."""
     assert any(
         refine(name, forgetting(field))[0].violation is not None
-        for name in ("put-get-drop", "reconcile", "forward-duplicate", "sloppy-put", "wipe-puts")
+        for name in ("put-get-drop", "reconcile", "forward-duplicate", "sloppy-put", "wipe-puts", "blocking")
     )
 
 
-@pytest.mark.parametrize("name", ["put-get-crash", "reconcile", "forward-duplicate", "sloppy-put", "wipe", "restore"])
+@pytest.mark.parametrize(
+    "name", ["put-get-crash", "reconcile", "forward-duplicate", "sloppy-put", "wipe", "restore", "blocking"]
+)
 def test_the_proved_invariants_hold_of_what_is_explored(name: str) -> None:
     """The same functions that are proved, evaluated on explored states."""
     scenario = MODELS[name].scenario

@@ -159,8 +159,9 @@ class Collections(ABC):
             deeper = {**env, generator.target.id: k}
             conditions = [self.truth(c, deeper) for c in generator.ifs]
             self.logic.given(*conditions)
-            given = z.conj([inside, *conditions])
             value = self.value(argument.value, deeper)
+            of = self.value(generator.iter, env)
+            given = z.conj(conditions if self.is_entry(argument.value, of, k, deeper) else [inside, *conditions])
             if isinstance(value, Scalar) and isinstance(value.type, IntType):
                 place = self.source.place(node)
                 self.logic.promise(f"a count is not negative ({place})", z.arithmetic(">=", value.term, z.number(0)))
@@ -176,6 +177,12 @@ class Collections(ABC):
             return SetValue(set_type, lambda y: z.substitute(member, (k.term, x), (placeholder, y)))
 
         return MapValue(MapType(key_type, set_type), at)
+
+    def is_entry(self, node: ast.expr, of: Value, key: Value, env: Environment) -> bool:
+        """Whether an expression is `of[key]`, and so the default for what is no key of the map."""
+        if not isinstance(node, ast.Subscript) or not isinstance(of, MapValue):
+            return False
+        return self.value(node.value, env) is of and self.value(node.slice, env) is key
 
     def empty(self, node: ast.Call, cls: type) -> Value:
         """FSet(): the only collection that needs no type to be written."""

@@ -32,11 +32,13 @@ def candidates(obligation: Obligation) -> Iterator[tuple[str, ...]]:
     usable = obligation.usable
     first = obvious(obligation)
     symbols = tuple(n for n in usable if n.startswith("stored "))
+    loyalty = tuple(n for n in usable if n.startswith("is_loyal "))
     lemmas = tuple(n for n in usable if "_lemma_" in n)
     if "library" in usable:
         yield (*first, "library", *symbols, "inv_created", "inv_only_maximal", "inv_owners")
     groups = [lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
     groups += [("supersedes",), ("same actor",), ("quorums",), ("inv_owners", "inv_durable_acknowledgement")]
+    groups += [loyalty, ("quorums meet", "inv_due"), ("inv_told", "inv_confirmed")]
     groups += [("inv_sent",)]
     for size in range(1, 4):
         for chosen in itertools.combinations(groups, size):

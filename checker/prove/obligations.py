@@ -20,13 +20,25 @@ is one, and a write quorum has a member.
 from __future__ import annotations
 
 import ast
+import functools
+import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checker.prove import facade as z
 from checker.prove.facade import Term
-from checker.prove.subset import BOOL, INT, Function, OutsideSubset, RecordType, Type, functions_of, source_of
+from checker.prove.subset import (
+    BOOL,
+    INT,
+    Function,
+    OutsideSubset,
+    RecordType,
+    Type,
+    fields_of,
+    functions_of,
+    source_of,
+)
 from checker.prove.translate import Opaque, Translator
 from checker.prove.values import EmptySet, Inserted, Record, Scalar, SetValue, Value
 from spec.clock import Actor
@@ -76,6 +88,8 @@ class Obligation:
 # Opaque predicates.
 
 VERSION = RecordType(Version)
+PER_STATE = ("stored", "is_loyal")
+"""Predicates of a state of the protocol that its invariants pass along; the second parameter of the first is a node."""
 
 
 def opaque_supersedes(t: Translator, arguments: Sequence[Value]) -> Value:
@@ -114,6 +128,29 @@ def quorums_inhabited(t: Translator, node: Type) -> Term:
     member = t.apply("member of quorum", [family], node_sort, [q])
     inside = t.apply("in quorum", [family, node_sort], z.bool_sort(), [q, member])
     return z.forall([q, size], z.entails(z.conj([is_one, z.arithmetic(">=", size, z.number(1))]), inside), [is_one])
+
+
+def quorums_meet(t: Translator, node: Type, elements: SetValue, size: Term) -> Term:
+    """Quorums of a set that has fewer elements than both together meet: `law_quorums_intersect`, as such a fact."""
+    family, node_sort, int_sort = z.open_sort("quorum"), t.sort(node), t.sort(INT)
+    p, q = z.constant("p!", family), z.constant("q!", family)
+    m, n = z.constant("m!", int_sort), z.constant("n!", int_sort)
+    x = z.constant("x!", node_sort)
+
+    def is_one(quorum: Term, least: Term) -> Term:
+        return t.apply("is quorum", [family, int_sort], z.bool_sort(), [quorum, least])
+
+    def inside(quorum: Term, element: Term) -> Term:
+        return t.apply("in quorum", [family, node_sort], z.bool_sort(), [quorum, element])
+
+    def part(quorum: Term) -> Term:
+        return z.forall([x], z.entails(inside(quorum, x), elements.has(x)), [inside(quorum, x)])
+
+    shared = t.apply("member of both", [family, family], node_sort, [p, q])
+    premise = z.conj([is_one(p, m), is_one(q, n), part(p), part(q), z.arithmetic(">", z.arithmetic("+", m, n), size)])
+    return z.forall(
+        [p, q, m, n], z.entails(premise, z.conj([inside(p, shared), inside(q, shared)])), [is_one(p, m), is_one(q, n)]
+    )
 
 
 class PerState:
@@ -262,6 +299,9 @@ class Protocol:
         self.module = module
         self.invariants = functions_of(module, "inv_")
         self.libraries = functions_of(module, "lib_")
+        self.opaque = [functions_of(module)[name] for name in PER_STATE]
+        self.node = list(source_of(self.opaque[0]).parameters().values())[1]
+        self.kernel: dict[Function, Opaque] = {supersedes: opaque_supersedes, is_quorum: opaque_quorum(self.node)}
         self._states: dict[tuple[tuple[str, int], ...] | None, AnyState] = {}
         self.actions = {action.__name__: action for action in module.ACTIONS}
         for action in self.actions.values():
@@ -274,36 +314,37 @@ class Protocol:
         """The lemmas of an action, in order."""
         return functions_of(self.module, f"{action}_lemma_")
 
-    def translator(self, scope: Mapping[str, int] | None = None) -> tuple[Translator, PerState]:
+    def translator(self, scope: Mapping[str, int] | None = None) -> tuple[Translator, tuple[PerState, ...]]:
         """A translation with the opaque predicates; in a finite scope nothing is opaque."""
-        stored = PerState(self.module.stored, ("store", "seen"))
         if scope is not None:
-            return Translator(scope=scope), stored
-        node = list(source_of(self.module.stored).parameters().values())[1]
-        return (
-            Translator(
-                {
-                    supersedes: opaque_supersedes,
-                    self.module.stored: stored,
-                    is_quorum: opaque_quorum(node),
-                }
-            ),
-            stored,
-        )
+            return Translator(scope=scope), ()
+        per_state = tuple(PerState(function, self.reads(function)) for function in self.opaque)
+        return Translator({**self.kernel, **{p.function: p for p in per_state}}), per_state
+
+    @functools.cached_property
+    def footprints(self) -> dict[str, tuple[str, ...]]:
+        """What each invariant reads."""
+        return {name: self.reads(invariant) for name, invariant in self.invariants.items()}
+
+    def reads(self, function: Function) -> tuple[str, ...]:
+        """The fields of the state that a predicate reads, itself or through others."""
+        t = Translator(self.kernel)
+        state = t.fresh(RecordType(self.module.State), "s")
+        t.call(function, [state, *t.parameters(function, skip=1).values()])
+        return tuple(name for name in fields_of(self.module.State) if (self.module.State, name) in t.fields_read)
 
     def any_state(self, scope: Mapping[str, int] | None = None) -> AnyState:
         """Any state, translated once for all actions."""
         key = None if scope is None else tuple(sorted(scope.items()))
         if key not in self._states:
-            t, stored = self.translator(scope)
+            t, opaque = self.translator(scope)
             state = t.fresh(RecordType(self.module.State), "s")
             holds = {name: t.formula(invariant, [state]) for name, invariant in self.invariants.items()}
-            self._states[key] = AnyState(t, stored, state, holds)
+            self._states[key] = AnyState(t, opaque, state, holds)
         known = self._states[key]
-        t, stored = known.translator.fork(), known.stored.fork()
-        if scope is None:
-            t.opaque[stored.function] = stored
-        return AnyState(t, stored, known.state, known.holds)
+        t, opaque = known.translator.fork(), tuple(predicate.fork() for predicate in known.opaque)
+        t.opaque.update({predicate.function: predicate for predicate in opaque})
+        return AnyState(t, opaque, known.state, known.holds)
 
     def step(self, action: str, scope: Mapping[str, int] | None = None) -> Step:
         """An action from any state."""
@@ -315,9 +356,13 @@ class AnyState:
     """Any state of the protocol, and what the invariants say of it."""
 
     translator: Translator
-    stored: PerState
+    opaque: tuple[PerState, ...]
     state: Value
     holds: dict[str, Term]
+
+    def definitions(self, t: Translator) -> Iterator[tuple[str, Term]]:
+        """What the opaque predicates of the states met so far stand for."""
+        return itertools.chain.from_iterable([*predicate.definitions(t)] for predicate in self.opaque)
 
 
 class Step:
@@ -334,19 +379,31 @@ class Step:
         self.guard = t.formula(functions[f"{action}_ok"], self.arguments)
         self.next = t.call(perform, self.arguments)
         self.lemmas = {name: t.formula(lemma, self.arguments) for name, lemma in protocol.lemmas(action).items()}
-        self.after = {name: t.formula(inv, [self.next]) for name, inv in protocol.invariants.items()}
+        self.after = {name: self.later(name) for name in protocol.invariants}
         self.facts = {"guard": [self.guard], **{name: [term] for name, term in (self.before | self.lemmas).items()}}
         uses = functions.get(f"{action}_uses")
         if uses is not None:
             check_library_uses(protocol, uses)
             self.facts["library"] = [t.formula(uses, self.arguments)]
         if scope is None:
-            node = list(source_of(protocol.module.stored).parameters().values())[1]
+            node = protocol.node
             self.facts["supersedes"] = [definition_of_supersedes(t)]
             self.facts["quorums"] = [quorums_inhabited(t, node)]
+            self.facts["quorums meet"] = [
+                quorums_meet(t, node, a, size) for a, size in t.cardinalities if a.type.element == node
+            ]
             self.facts["same actor"] = [t.extensionality(RecordType(Actor))]
-            for name, meaning in known.stored.definitions(t):
+            for name, meaning in known.definitions(t):
                 self.facts[name] = [meaning]
+
+    def later(self, invariant: str) -> Term:
+        """An invariant of the next state; the same as before, if it reads only what the action leaves alone."""
+        before, after = self.state, self.next
+        assert isinstance(before, Record)
+        assert isinstance(after, Record)
+        if all(after.fields[name] is before.fields[name] for name in self.protocol.footprints[invariant]):
+            return self.before[invariant]
+        return self.t.formula(self.protocol.invariants[invariant], [after])
 
     def obligations(self) -> Iterator[Obligation]:
         """Promises of its constructions, its lemmas one after the other, and every invariant after it."""
@@ -386,14 +443,14 @@ def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
         if helper is not None:
             facts["uses"] = [t.formula(helper, [arguments[p] for p in source_of(helper).parameters()])]
         facts["supersedes"] = [definition_of_supersedes(t)]
-        for symbol, meaning in known.stored.definitions(t):
+        for symbol, meaning in known.definitions(t):
             facts[symbol] = [meaning]
         for i, part in enumerate(z.conjuncts(goal)):
             yield Obligation(name, "lemma", i, part, Context(t, facts), tuple(facts))
     known = protocol.any_state()
     t = known.translator
     facts = {"init": [t.formula(module.init, [known.state])]}
-    for symbol, meaning in known.stored.definitions(t):
+    for symbol, meaning in known.definitions(t):
         facts[symbol] = [meaning]
     for name, goal in known.holds.items():
         for i, part in enumerate(z.conjuncts(goal)):
