@@ -45,6 +45,8 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "sloppy-ask-again",
         "sloppy-ask-elsewhere",
         "stand-in-ask-again",
+        "no-room-for-hints",
+        "no-room-to-stand-in",
         "put-all-get-one",
         "primaries",
         "basic-quorum",
