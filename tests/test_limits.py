@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from msgspec import structs
 from impl.client import Client, MayHaveHappened, NodeOverloaded, OperationRefused, Unreachable, connect
 from impl.recorder import export_log
 from impl.settings import Settings
+from impl.show import show_status
 from impl.wire import (
     PROTOCOL,
     CallPut,
@@ -227,7 +230,12 @@ async def many_hints(path: Path) -> None:
             except NodeOverloaded as error:
                 assert str(error) == "node a is overloaded: it keeps 3 hints"  # noqa: PT017 - some are not refused
                 found.append(number)
-        assert (await store.status()).peers[0].owed == 3
+        status = await store.status()
+        assert status.peers[0].owed == 3
+        with redirect_stdout(StringIO()) as told:
+            show_status(status)
+        assert "hints     3, room for 0 more" in told.getvalue()
+        assert "no room for more hints" in told.getvalue()
         return found
 
     async with running(here) as (node,), clients(here) as (store,):
