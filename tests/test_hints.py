@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec import structs
 
-from spec.events import HandOff, Suspicion
+from checker.validate import examine
+from spec.events import HandOff, Reply, Suspicion
 from spec.maps import FSet
 from spec.messages import Handoff, Indefinite, Overloaded, Stored, Taken, Write
+from spec.trace import Step
 from spec.types import Key, Limits, NodeId
+from tests.recorded import CONFIG, Recorded, save
 from tests.small import KEY, Hands, put, request, small_config
 
 
@@ -126,3 +131,22 @@ def test_a_limit_that_was_lowered_lets_no_more_in() -> None:
     assert lower.row(stand_in).owed == FSet.of([first, second])
     other = next(key for key in (Key(b"%d" % n) for n in range(99)) if lower.stranger(key) == stand_in)
     assert lower.send(first, stand_in, write(second, 4, other)) == ()
+
+
+def test_a_recorded_run_is_decided_again_with_the_same_room(tmp_path: Path) -> None:
+    """From a snapshot that has hints, too: nodes count as the disk does, and are never beyond the limit."""
+    full = 0
+    for seed in range(4):
+        config = structs.replace(CONFIG, sloppy=True, w=1, limits=Limits(hints=2, lingering_requests=1))
+        run = Recorded(seed, keys=4, config=config)
+        for number in range(1_200):
+            run.act()
+            if number == 600:
+                run.record_anew()
+            assert max(server.disk.count_hints() for _, server in run.servers.items()) <= 2
+        steps = [entry for log in run.logs.values() for entry in log if isinstance(entry, Step)]
+        told = [effect.result for step in steps for effect in step.effects if isinstance(effect, Reply)]
+        full += sum(isinstance(result, Overloaded) and "hints" in result.reason for result in told)
+        save(tmp_path / str(seed), run.files())
+        assert examine(tmp_path / str(seed)).problem is None
+    assert full > 0
