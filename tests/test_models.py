@@ -42,6 +42,7 @@ COUNTS = {
     "preset-331": (10_481, 46_999),
     "no-room-for-hints": (26_057, 109_393),
     "no-room-to-stand-in": (8_130, 33_253),
+    "no-room-for-the-late": (7_512, 36_043),
     "wipe": (45_408, 254_409),
     "wipe-of-four": (6_661, 39_145),
     "wipe-puts": (16_623, 82_829),

@@ -47,6 +47,7 @@ def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
         "stand-in-ask-again",
         "no-room-for-hints",
         "no-room-to-stand-in",
+        "no-room-for-the-late",
         "put-all-get-one",
         "primaries",
         "basic-quorum",
