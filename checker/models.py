@@ -199,7 +199,14 @@ PUT_CLAIMS = (
     "merge-is-join",
 )
 # In most models there is no occasion.
-ELSEWHERE = ("refusal-is-final", "hint-conservation", "catches-up", "conditional-put", "compare-and-swap")
+ELSEWHERE = (
+    "refusal-is-final",
+    "hint-conservation",
+    "hint-limit",
+    "catches-up",
+    "conditional-put",
+    "compare-and-swap",
+)
 ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name not in ELSEWHERE)
 HINT_CLAIMS = (
     "no-lost-write",
@@ -269,8 +276,10 @@ DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(cras
 WIPE, RESTORE = Faults(wipes=1), Faults(backups=1, restores=1)
 ONE_AT_A_TIME = Limits(requests_in_flight=1)
 SHORT_MEMORY = Limits(remembered_requests=1)
+ONE_HINT = Limits(hints=1)
 FIRST, SECOND, *_, OFF = walk(4)
 PAIR = walk(2, n=2)
+*OWNERS, OFF_PAIR = walk(3, n=2)
 *_, STAND_IN = walk(2, n=1)
 *_, OFF_TWO = walk(4, n=2)
 
@@ -434,6 +443,34 @@ MODELS: dict[str, Model] = {
             faults=Faults(suspicions=2),
         ),
         claims=("dot-uniqueness", "one-dot-per-request", "placement", "hint-conservation"),
+    ),
+    "no-room-for-hints": Model(
+        about="two replicas on three nodes that keep one hint each; two puts at the owners, who may suspect each other",
+        scenario=world(
+            (P, P), n=2, contacts=tuple(OWNERS), suspicious=tuple(OWNERS), limits=ONE_HINT, faults=Faults(suspicions=2)
+        ),
+        claims=(*HINT_CLAIMS, "hint-limit"),
+    ),
+    "no-room-to-stand-in": Model(
+        about="two replicas on three nodes that keep one hint each; two puts at the one who stands in for the owners",
+        scenario=world(
+            (P, P), n=2, contacts=(OFF_PAIR,), suspicious=(OFF_PAIR,), limits=ONE_HINT, faults=Faults(suspicions=2)
+        ),
+        claims=(*HINT_CLAIMS, "hint-limit", "refusal-is-final"),
+    ),
+    "no-room-for-the-late": Model(
+        about="the same, W = 1, and whoever cannot be waited for is owed a put at once: as many as there is room for",
+        scenario=world(
+            (P, P),
+            n=2,
+            r=1,
+            w=1,
+            contacts=(OFF_PAIR,),
+            suspicious=(OFF_PAIR,),
+            limits=replace(ONE_HINT, lingering_requests=1),
+            faults=Faults(suspicions=2),
+        ),
+        claims=(*HINT_CLAIMS[1:], "hint-limit"),
     ),
     "wipe": Model(
         about="a put and a get; the first owner comes back with an empty disk, at any moment",

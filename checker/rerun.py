@@ -39,6 +39,7 @@ class Replica:
         self._node = self._down
         self._about: Disk | None = record.head.disk
         self._table: dict[Key, Row] = dict(record.head.rows)
+        self._hints = sum(len(row.owed) for row in self._table.values())
         self._requests: dict[RequestId, Request] = {}
         self._timers: set[RequestId] = set()
 
@@ -54,6 +55,10 @@ class Replica:
         """The next rows, by key; part of the storage view of `spec.state`."""
         keys = nsmallest(limit, (key for key in self._table if not after or key > after[0]))
         return tuple([(key, self._table[key]) for key in keys])
+
+    def count_hints(self) -> int:
+        """How many hints there are; part of the storage view of `spec.state`."""
+        return self._hints
 
     def take(self, recorded: Step) -> Outcome:
         """Decide about the event of a step, and keep what was decided. Raises ValueError if it cannot have come."""
@@ -81,7 +86,9 @@ class Replica:
         for write in outcome.writes:
             if isinstance(write, WriteDisk):
                 self._about = write.disk
-            elif write.row == NO_ROW:
+                continue
+            self._hints += len(write.row.owed) - len(self.row(write.key).owed)
+            if write.row == NO_ROW:
                 self._table.pop(write.key, None)
             else:
                 self._table[write.key] = write.row

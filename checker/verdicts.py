@@ -28,7 +28,7 @@ OF_HEADS = frozenset(
         "refusal-is-final",
     }
 )
-OF_COMPONENTS = frozenset({"only-maximal"})
+OF_COMPONENTS = frozenset({"only-maximal", "hint-limit"})
 
 CONCERNS: dict[str, Callable[[State, Action, State], bool]] = {
     "exact-discard": lambda before, _, after: before.history.created is not after.history.created,

@@ -3,7 +3,7 @@
 The hints themselves are in the rows (`spec.rows.Row.owed`), and they decide. So that they are found without reading all
 rows, a table of the data file names them by owner; it is kept in the transactions that write rows, and read once, when
 the file is opened. From then on what it says is in memory too: a row that is and was owed to nobody costs a node that
-owes nothing nothing.
+owes nothing nothing. How many there are is what the limit on hints is about (`spec.hints`).
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class Hints:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
+    def __len__(self) -> int:
+        return sum(self.counts().values())
+
     def __contains__(self, hint: Hint) -> bool:
         owner, key = hint
         return key in self._keys.get(owner, ())
@@ -45,6 +48,10 @@ class Hints:
     def owed_to(self, owner: NodeId, limit: int) -> tuple[Key, ...]:
         """The keys of which an owner is owed something, at most so many."""
         return tuple(islice(self._keys.get(owner, ()), limit))
+
+    def of(self, key: Key) -> int:
+        """To how many owners a key is owed."""
+        return sum(key in keys for keys in self._keys.values()) if self._keys else 0
 
     def counts(self) -> dict[NodeId, int]:
         """To whom something is owed, and of how many keys."""

@@ -92,6 +92,7 @@ def is_suspected(peer: PeerStatus) -> bool:
 
 def gauges(status: Status) -> Iterator[tuple[str, str, float]]:
     """What goes up and down: name, meaning, value."""
+    yield "hints_limit", "Hints that the node keeps at most, of all keys and for all nodes.", status.config.limits.hints
     yield "requests_in_flight", "Requests that the node coordinates or forwards.", status.requests
     yield "events_waiting", "Events that wait for their step.", status.waiting
     yield "clients", "Connections of clients.", status.clients

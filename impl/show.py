@@ -183,7 +183,11 @@ def show_status(status: Status) -> None:
     )
     each = f", {status.steps / status.batches:.1f} to a commit" if status.batches else ""
     tell("disk", f"{size(status.data_bytes)}, {plural(status.steps, 'step')}{each}, recording {onoff(status.recorded)}")
+    hints, most = sum(peer.owed for peer in status.peers), config.limits.hints
+    if hints:
+        tell("hints", f"{number(hints)}, room for {number(max(0, most - hints))} more")
     troubles = [standing(status)] * bool(standing(status))
+    troubles += ["no room for more hints"] * (hints >= most)
     troubles += [f"{plural(status.counts.turned_away, 'connection')} turned away"] * bool(status.counts.turned_away)
     troubles += [f"the disk was full {plural(status.counts.full_disks, 'time')}"] * bool(status.counts.full_disks)
     if troubles:

@@ -82,6 +82,8 @@ class Storage:
         self._gone: list[Key] = []
         """The keys of rows that go in the open transaction."""
         self._new_hints = HintChanges([], [])
+        self._more_hints = 0
+        """How many more hints the new rows have than the committed ones."""
         self._cache = RowCache()
         self.rows_written = 0
         """How many rows were written since the file was opened, whatever became of them."""
@@ -126,6 +128,10 @@ class Storage:
             raise StorageError(f"{self.path}: the rows cannot be read: {one_line(error)}") from error
         return tuple(sorted((entry for entry in found.items() if entry[1] != NO_ROW), key=_key_of)[:limit])
 
+    def count_hints(self) -> int:
+        """How many hints all rows have together."""
+        return len(self.hints) + self._more_hints
+
     # What the driver does.
 
     def write(self, writes: Iterable[StorageWrite]) -> None:
@@ -134,6 +140,9 @@ class Storage:
             if isinstance(write, WriteDisk):
                 self._new_disk = write.disk
             else:
+                before = self._new_rows.get(write.key)
+                owed = self.hints.of(write.key) if before is None else len(before.owed)
+                self._more_hints += len(write.row.owed) - owed
                 self._new_rows[write.key] = write.row
                 self.rows_written += 1
 
@@ -224,7 +233,7 @@ class Storage:
     def _forget(self) -> None:
         self._new_disk = None
         self._new_rows, self._new_meta, self._new_parts, self._encoded = {}, {}, [], None
-        self._gone, self._new_hints = [], HintChanges([], [])
+        self._gone, self._new_hints, self._more_hints = [], HintChanges([], []), 0
 
     # Everything else.
 

@@ -414,8 +414,10 @@ class StepTaken(Struct, frozen=True):
             in_transit(self.after.history, Envelope(event.source, self.name, event.message)),
         )
         match transit:
-            case Sent():
-                yield "receive", (transit,)
+            case Sent() if any(
+                isinstance(said, Envelope) and said.target == event.source for said in self.taken.leaving
+            ):
+                yield "receive", (transit,)  # who has no room for the hint that it comes with loses it
             case Acknowledgement() if isinstance(was, PutInFlight):
                 yield "count", (transit,)
             case Told() if isinstance(was, GetInFlight) and event.source not in was.answers:

@@ -12,7 +12,7 @@ A put that times out is *indefinite*: the dot exists, and may yet spread. A get 
 from __future__ import annotations
 
 from spec.events import CancelTimer, Reply, Send, SetTimer, StorageWrite
-from spec.handoff import owe
+from spec.hints import owe
 from spec.messages import (
     Failed,
     Forward,
@@ -129,7 +129,7 @@ def time_out(node: Node, request: Request | None, storage: Storage) -> Outcome:
         return Outcome(node, None)
     writes: tuple[StorageWrite, ...] = ()
     if isinstance(request, PutInFlight) and node.config.sloppy:
-        writes = owe(storage, request.key, missing(request))
+        writes = owe(node, storage, request.key, missing(request))
     if not awaits_result(request):
         return Outcome(node, None, writes)
     origin = None if isinstance(request, ForwardInFlight) else request.origin

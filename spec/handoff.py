@@ -1,10 +1,9 @@
 """Hinted handoff: what a node holds for others reaches them, and only then is let go.
 
-A *hint* is a note in a row: this may be lacking at that owner. A fallback makes one for the owner that it stands in
-for, with what it stores; a coordinator makes one for an owner that did not acknowledge in time. From time to time a
-node hands what it owes to an owner that it does not suspect. The hint goes when the owner has acknowledged, durably, a
-set that covers everything that the row holds by then; what came meanwhile is handed over next time. A row that is held
-for others only goes with its last hint, and its numbering with it. (Dynamo paper §4.6.)
+How hints come to be is told in `spec.hints`. From time to time a node hands what it owes to an owner that it does not
+suspect. The hint goes when the owner has acknowledged, durably, a set that covers everything that the row holds by
+then; what came meanwhile is handed over next time. A row that is held for others only goes with its last hint, and its
+numbering with it. (Dynamo paper §4.6.)
 
 Whole sets are handed over, as everywhere, so what the owner acknowledges is named by its context.
 """
@@ -14,27 +13,15 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from spec.clock import Clock, covers
-from spec.events import HandOff, Send, StorageWrite, WriteRow
+from spec.events import HandOff, Send, WriteRow
 from spec.maps import FSet
 from spec.messages import Handoff, Taken
 from spec.placement import is_owner
 from spec.repair import store
-from spec.rows import NO_ROW, Row
+from spec.rows import NO_ROW
 from spec.siblings import Siblings, context_of
 from spec.state import Node, Outcome, Request, Storage
-from spec.types import Key, NodeId
-
-
-def owing(row: Row, owners: FSet[NodeId]) -> Row:
-    """The row with hints for these owners."""
-    return row if owners.issubset(row.owed) else replace(row, owed=row.owed | owners)
-
-
-def owe(storage: Storage, key: Key, owners: FSet[NodeId]) -> tuple[StorageWrite, ...]:
-    """The write that makes hints; none where they are there, or nothing is held."""
-    row = storage.row(key)
-    after = owing(row, owners)
-    return () if after == row or not row.siblings else (WriteRow(key, after),)
+from spec.types import NodeId
 
 
 def hand_off(node: Node, storage: Storage, event: HandOff) -> Outcome:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spec.clock import Dot, covers, show_clock
-from spec.cluster import Action, Arrive, Restore, Wipe
+from spec.cluster import Action, Arrive, Ask, Restore, Wipe
 from spec.history import known_by, wished
 from spec.maps import FSet
 from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by
@@ -31,7 +31,7 @@ from spec.ring import owners_of
 from spec.siblings import Siblings, Version, is_antichain, merge, supersedes
 from spec.state import GetInFlight, PutInFlight
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
-from spec.world import State, client_id
+from spec.world import Server, State, client_id
 
 StateCheck: TypeAlias = Callable[[State], str | None]
 TransitionCheck: TypeAlias = Callable[[State, Action, State], str | None]
@@ -382,6 +382,37 @@ def a_hint_is_let_go(before: State, _action: Action, after: State) -> bool:
     )
 
 
+# hint-limit.
+
+
+def hint_limit(state: State) -> str | None:
+    """No node keeps more hints than it may."""
+    for name, server in state.servers.items():
+        hints, most = hints_of(server), server.node.config.limits.hints
+        if hints > most:
+            return f"{name} keeps {hints} hints, and may keep {most}"
+    return None
+
+
+def hints_of(server: Server) -> int:
+    """How many hints a node keeps, counted on its disk."""
+    return sum(1 for _, row in server.disk.table.items() for _ in row.owed)
+
+
+def there_is_no_room_for_a_hint(before: State, action: Action, after: State) -> bool:
+    """A node that keeps as many hints as it may turns a put down, or what it is sent to keep for another."""
+    if not isinstance(action, Ask | Arrive):
+        return False
+    name = action.node if isinstance(action, Ask) else action.envelope.target
+    server = before.servers[name]
+    if hints_of(server) < server.node.config.limits.hints:
+        return False
+    if isinstance(action, Ask):
+        return after.history.refused != before.history.refused
+    sent = action.envelope.message
+    return isinstance(sent, Write) and sent.owner is not None and sent.owner not in server.disk.row(sent.key).owed
+
+
 # merge-is-join.
 
 
@@ -547,9 +578,10 @@ EXPLORED_CLAIMS: tuple[Claim, ...] = (
     *CLAIMS,
     Claim("read-repair", step_check=read_repair, step_witness=a_stale_answer_is_repaired),
     Claim("compare-and-swap", check=compare_and_swap, witness=a_put_minted),
+    Claim("hint-limit", check=hint_limit, step_witness=there_is_no_room_for_a_hint),
     Claim("catches-up", step_check=catches_up, step_witness=a_node_has_caught_up),
 )
-"""With those that speak of the network, which the logs of a real run do not show as a state."""
+"""With those that speak of the network, or of all keys, which no state that is judged of a real run shows."""
 
 WITNESSES: tuple[tuple[str, TransitionWitness, str], ...] = (
     ("a put is indefinite", a_put_is_indefinite, "no-lost-write"),

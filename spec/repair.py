@@ -12,6 +12,7 @@ from functools import reduce
 from msgspec.structs import replace
 
 from spec.events import Effect, Send, StorageWrite, WriteRow
+from spec.hints import may_owe
 from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Repaired, Write, Written
 from spec.siblings import NO_VERSIONS, Siblings, context_of, merge
@@ -32,8 +33,15 @@ def store(storage: Storage, key: Key, siblings: Siblings, owed: FSet[NodeId] = N
 
 
 def replicate(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Write) -> Outcome:
-    """A coordinator sends a set, perhaps for another to have later: make it durable, then acknowledge."""
-    owed = NOBODY if message.owner is None or message.owner == node.name else FSet.of([message.owner])
+    """A coordinator sends a set, perhaps for another to have later: make it durable, then acknowledge.
+
+    Without room for the hint it is as if it had never come.
+    """
+    owed = NOBODY
+    if message.owner is not None and message.owner != node.name:
+        if not may_owe(node, storage, message.key, message.owner):
+            return Outcome(node, request)
+        owed = FSet.of([message.owner])
     return Outcome(
         node,
         request,

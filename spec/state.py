@@ -36,6 +36,10 @@ class Storage(Protocol):
         """The first so many rows, by key, after this one; from the first on, after none."""
         ...
 
+    def count_hints(self) -> int:
+        """How many hints all rows have together: for each row the owners to whom it is owed."""
+        ...
+
 
 class PutInFlight(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A put that this node coordinates."""

@@ -72,6 +72,9 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     """Clients that a node serves at a time; and as many other connections, of nodes or of who is not introduced yet."""
     batch_steps: int = 256
     """Steps that share one commit."""
+    hints: int = 1_000_000
+    """Hints that a node keeps: for each key the owners to whom it owes it. Beyond it a node stands in for nobody new,
+    and who is late is owed nothing."""
     handoff_rows: int = 256
     """Rows that are handed over to an owner at a time."""
     fetched_rows: int = 256

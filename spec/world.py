@@ -129,6 +129,10 @@ class Memory(Struct, frozen=True, cache_hash=True):
         """The next rows, by key."""
         return tuple([entry for entry in self.table.items() if not after or entry[0] > after[0]][:limit])
 
+    def count_hints(self) -> int:
+        """How many hints there are."""
+        return sum(len(row.owed) for _, row in self.table.items())
+
 
 class Server(Struct, frozen=True, cache_hash=True):
     """A node and its disk."""

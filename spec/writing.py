@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from spec.clock import Actor, Clock, Dot, covers
 from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite, WriteDisk, WriteRow
-from spec.handoff import owing
+from spec.hints import may_owe, owing
 from spec.maps import FMap, FSet
-from spec.messages import Put, Refused, Stored, Unmet, Write, Written
+from spec.messages import Overloaded, Put, Refused, Stored, Unmet, Write, Written
 from spec.placement import primaries, primaries_problem
 from spec.quorum import is_written, so_far, write_quorum
 from spec.repair import NOBODY
@@ -120,6 +120,9 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if lacking:
         return refuse(node, asked.origin, request, put, Refused(lacking))
     actor, stands_for = minting_actor(node.name, disk, row.birth), holders[node.name]
+    if stands_for != node.name and not may_owe(node, storage, put.key, stands_for):
+        full = f"node {node.name} is overloaded: it keeps {storage.count_hints()} hints"
+        return refuse(node, asked.origin, request, put, Overloaded(full))
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
     kept = row
@@ -138,7 +141,7 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
             writes = (WriteDisk(replace(disk, births=actor.birth)),)
         kept = minted
     if stands_for != node.name:
-        kept = owing(kept, FSet.of([stands_for]))
+        kept = owing(node, storage, put.key, kept, FSet.of([stands_for]))
     started = PutInFlight(request, put.key, asked.origin, dot, put.show, quorum, holders, acknowledged=FSet())
     sends = tuple(
         [
@@ -148,7 +151,7 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
         ]
     )
     timer = SetTimer(request, asked.patience_ms)
-    counted = acknowledge(node, started, node.name, kept)
+    counted = acknowledge(node, storage, started, node.name, kept)
     kept = counted.row
     if kept != row:
         writes = (*writes, WriteRow(put.key, kept))
@@ -163,7 +166,7 @@ class Counted(Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
 
 
-def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> Counted:
+def acknowledge(node: Node, storage: Storage, request: PutInFlight, holder: NodeId, row: Row) -> Counted:
     """One more holder has it durably. At W and PW the client is told (of this row); then it is seen whom it is owed to.
 
     Who has not acknowledged by then is waited for, unless placement is strict: then there are no hints. Where too many
@@ -179,7 +182,7 @@ def acknowledge(node: Node, request: PutInFlight, holder: NodeId, row: Row) -> C
     owed = missing(counted) if node.config.sloppy else NOBODY
     if owed and may_linger(node, request):
         return Counted(counted, row, effects)
-    return Counted(None, owing(row, owed), (*effects, CancelTimer(request.request)))
+    return Counted(None, owing(node, storage, request.key, row, owed), (*effects, CancelTimer(request.request)))
 
 
 def stored(request: PutInFlight, row: Row) -> Stored:
@@ -203,6 +206,6 @@ def written(node: Node, storage: Storage, request: Request | None, source: NodeI
     if not isinstance(request, PutInFlight) or request.holders.get(source) != (message.owner or source):
         return Outcome(node, request)
     row = storage.row(request.key)
-    counted = acknowledge(node, request, source, row)
+    counted = acknowledge(node, storage, request, source, row)
     writes = () if counted.row == row or not row.siblings else (WriteRow(request.key, counted.row),)
     return Outcome(node, counted.request, writes, counted.effects)

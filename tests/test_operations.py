@@ -197,6 +197,8 @@ def test_metrics_say_what_the_status_says(tmp_path: Path) -> None:
             assert samples["ringspec_reply_seconds_bucket", (("le", "+Inf"), ("operation", "put"))] == 5
             assert samples["ringspec_reply_seconds_sum", (("operation", "put"),)] == status.counts.waits["Put"].seconds
             assert samples["ringspec_peer_up", (("peer", "b"),)] == 1
+            assert samples["ringspec_hints", (("peer", "b"),)] == 0
+            assert samples["ringspec_hints_limit", ()] == 1_000_000
             assert samples["ringspec_steps_total", ()] >= status.steps
             assert samples["ringspec_clients", ()] == 1
             assert samples["ringspec_node_info", (("address", str(first.listen)), ("node", "a"))] == 1

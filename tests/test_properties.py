@@ -17,7 +17,7 @@ from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read,
 from spec.network import Envelope, Network
 from spec.properties import EXPLORED_CLAIMS, WITNESSES, Claim
 from spec.quorum import PutWishes, ReadQuorum
-from spec.ring import Member, owners_of
+from spec.ring import Member, build_ring, owners_of
 from spec.rows import Row
 from spec.siblings import NO_VERSIONS, Siblings, Version
 from spec.spent import DRIVER
@@ -67,10 +67,10 @@ def holding(state: State, **held: Siblings) -> State:
     return replace(state, servers=servers)
 
 
-def owing(state: State, holder: NodeId, owner: NodeId) -> State:
-    """The state in which a node owes an owner what it holds."""
+def owing(state: State, holder: NodeId, *owners: NodeId) -> State:
+    """The state in which a node owes these owners what it holds."""
     server = state.servers[holder]
-    row = replace(server.disk.row(KEY), owed=FSet.of([owner]))
+    row = replace(server.disk.row(KEY), owed=FSet.of(owners))
     disk = replace(server.disk, table=server.disk.table.set(KEY, row))
     return replace(state, servers=state.servers.set(holder, replace(server, disk=disk)))
 
@@ -119,6 +119,11 @@ WRONG_STATES: list[tuple[str, State, str]] = [
         "no-lost-write",
         holding(recorded(EMPTY, made(OLD), made(NEW), acknowledged=(OLD.dot,)), a=sets(NEW)),
         "a:1 was acknowledged; no disk holds it or a version whose writer had seen it",
+    ),
+    (
+        "hint-limit",
+        owing(holding(initial(world(config=small_config(limits=Limits(hints=1)))), a=sets(OLD)), A, B, C),
+        "a keeps 2 hints, and may keep 1",
     ),
     (
         "only-maximal",
@@ -379,6 +384,10 @@ def test_every_claim_is_one_check_and_one_witness() -> None:
 # Good runs.
 
 IF_NONE = BlindPut(condition="none-match")
+ONE_HINT = small_config(n=2, r=1, limits=Limits(hints=1), sloppy=True)
+(STAND_IN,) = {A, B, C} - {*owners_of(build_ring(world().members, ONE_HINT), KEY, 2)}
+MOST_STATES = 4_500
+"""All that there are, of all but the last."""
 RUNS = [
     world((PUT, GET), config=small_config(n=2), names="ab"),
     world((PUT,), (PUT,), (GET,), config=small_config(n=2), names="ab"),
@@ -387,6 +396,7 @@ RUNS = [
     replace(world((PUT,), config=small_config(n=2, sloppy=True), suspicions=1), suspicious=(A,)),
     replace(world((IF_NONE,), (IF_NONE,), config=small_config(n=2), names="ab"), contacts=(A,)),
     replace(world((PUT,), config=small_config(n=2), names="ab"), losing=(A,), faults=Faults(wipes=1)),
+    replace(world((PUT, PUT), config=ONE_HINT, suspicions=2), suspicious=(STAND_IN,), contacts=(STAND_IN,)),
 ]
 
 
@@ -398,7 +408,7 @@ def good_runs() -> list[list[tuple[State, Action, State]]]:
         driver = remembering(DRIVER)
         first = initial(scenario, driver)
         seen, queue, steps = {first}, deque([first]), list[tuple[State, Action, State]]()
-        while queue:
+        while queue and len(seen) < MOST_STATES:
             before = queue.popleft()
             for action, after in transitions(scenario, before, driver):
                 steps.append((before, action, after))

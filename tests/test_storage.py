@@ -75,6 +75,7 @@ def test_the_view_is_committed_state_overlaid_with_uncommitted_writes(
             later = [entry for entry in sorted(rows.items()) if not after or entry[0] > after[0]]
             assert storage.rows_after(after, limit) == tuple(later[:limit])
         assert list(storage.rows()) == sorted(committed[1].items())
+        assert storage.count_hints() == sum(len(row.owed) for row in rows.values())
         hints = {(owner, key) for key, row in committed[1].items() for owner in row.owed}
         assert set(storage._connection.execute("SELECT owner, key FROM hints")) == hints
         assert {owner: set(storage.hints.owed_to(owner, 9)) for owner in storage.hints.counts()} == {

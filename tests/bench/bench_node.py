@@ -305,6 +305,9 @@ class Table:
         later = sorted(entry for entry in self._rows.items() if not after or entry[0] > after[0])
         return tuple(later[:limit])
 
+    def count_hints(self) -> int:
+        return sum(len(row.owed) for row in self._rows.values())
+
 
 class Driver:
     """A node whose steps are timed, and nothing else."""
