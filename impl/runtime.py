@@ -119,9 +119,7 @@ class Runtime:
             steps: list[Step] = []
             for arrival in arrivals:
                 outcome = self._step(arrival, batch)
-                steps.append(
-                    Step(name, epoch, self.seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects)
-                )
+                steps.append(Step(name, epoch, self.seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects))
             self._recorder.record(steps)
         return batch
 
