@@ -28,7 +28,7 @@ from spec.siblings import Siblings
 from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
-PROTOCOL = 5
+PROTOCOL = 6
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4

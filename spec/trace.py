@@ -25,7 +25,7 @@ from spec.types import ClientId, Config, Key, NodeId, RequestId
 
 Counter: TypeAlias = Annotated[int, Meta(ge=1)]
 
-FORMAT = 3
+FORMAT = 4
 """The version of this format."""
 
 
