@@ -121,7 +121,12 @@ def given_by(node: Node, name: NodeId) -> tuple[Key, ...]:
 
 
 def give(node: Node, storage: Storage, source: NodeId, message: Fetch) -> Outcome:
-    """Another node fetches: give it the next of what this one holds of its keys."""
+    """Another node fetches: give it the next of what this one holds of its keys.
+
+    Not while it is itself waiting to be confirmed, for its own mark may be from the past; but on a new disk nothing is.
+    """
+    if not (node.confirmed or node.anew):
+        return Outcome(node, None)
     limits = node.config.limits
     found = storage.rows_after(message.after, limits.fetched_rows)
     room, rows, last = limits.frame_bytes // BATCHES_PER_FRAME, list[tuple[Key, Siblings]](), message.after

@@ -51,7 +51,7 @@ COUNTS = {
     "wipe-both": (17_259, 63_079),
     "restore": (19_501, 81_345),
     "restore-puts": (6_709, 23_371),
-    "wipe-restore": (69_181, 211_557),
+    "wipe-restore": (68_218, 207_235),
     "restart-again": (6_977, 26_331),
     "stand-in-again": (325, 843),
     "put-all-get-one": (625, 1_936),
