@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from checker.check import Registry
+from checker.cluster_machine import ClusterMachine
 from checker.machine import Eventually, Fair, Liveness
-from checker.models import DROP, ClusterMachine, G, P, world
+from checker.models import DROP, G, P, world
 from spec.cluster import Action, Arrive, Ask, Drop, Expire, is_final
 from spec.messages import Write
 from spec.network import Envelope

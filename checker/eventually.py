@@ -29,9 +29,10 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from checker.check import Registry
+from checker.cluster_machine import ClusterMachine
 from checker.convergence import CONVERGENCE, delivered, going_on
 from checker.machine import Fair, LeadsTo, Liveness
-from checker.models import FIRST, HINT_CLAIMS, ClusterMachine, G, P, walk, world
+from checker.models import FIRST, HINT_CLAIMS, G, P, walk, world
 from spec.cluster import (
     Action,
     Ask,

@@ -16,12 +16,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from checker.check import HOLDS, USAGE, VIOLATED, Registry, Streams, UsageError
+from checker.cluster_machine import ClusterMachine
 from checker.history import Call, by_key, configuration, history_of, read_history
 from checker.itf import parse
 from checker.itf_values import ItfError
 from checker.linearizable import smallest_window
 from checker.logs import Invalid, NoLogs
-from checker.models import ClusterMachine
 from checker.promises import SEEN_BY_CLIENTS, UNKNOWN, Broken, judge
 from checker.replay import machine_for, read
 from checker.report import indented

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from checker.audit import Audited, Walk, asymmetries, audit_all
 from checker.cluster_audit import APART, audit_observations, audit_pieces, audit_rules, reached
+from checker.cluster_machine import ClusterMachine
 from checker.convergence import CONVERGENCE
 from checker.explore import explore
 from checker.frames import NO_RULES, SYMMETRY_ONLY, Frames, Rules, rules_of, small
 from checker.heads import Head, Step
 from checker.interned import Interned
 from checker.machine import Always, Sometimes, Transition
-from checker.models import FIRST, HINT_CLAIMS, MODELS, ClusterMachine, G, P, S, machine_of, walk, world
+from checker.models import FIRST, HINT_CLAIMS, MODELS, G, P, S, machine_of, walk, world
 from checker.reduce import explore_reduced, reduction_of
 from spec import cluster
 from spec.cluster import Action, Arrive, Restart, initial

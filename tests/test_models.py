@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from checker.cluster_machine import ClusterMachine
 from checker.explore import explore
-from checker.models import MODELS, ClusterMachine, machine_of
+from checker.models import MODELS, machine_of
 from checker.outcome import Bounds, Result
 from checker.reduce import explore_reduced
 from checker.simulate import Plan, simulate

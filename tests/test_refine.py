@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from msgspec.structs import fields, replace
 
+from checker.cluster_machine import ClusterMachine
 from checker.explore import explore
-from checker.models import MODELS, ClusterMachine
+from checker.models import MODELS
 from checker.outcome import Bounds, Result
 from checker.refine import Abstraction, Refinement, refines
 from checker.simulate import Plan, simulate

@@ -13,9 +13,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.check import HOLDS, INCOMPLETE, OUR_BUG, USAGE, VIOLATED, AnyMachine, Registry, Streams
+from checker.cluster_machine import ClusterMachine
 from checker.explore import explore
 from checker.machine import A, Always, S, SimpleMachine, Sometimes, SometimesStep, Transition, invariant
-from checker.models import MODELS, ClusterMachine, machine_of
+from checker.models import MODELS, machine_of
 from checker.outcome import DEADLOCK, ModelError, Step
 from checker.replay import replay
 from checker.shrink import clause_of, shrink
