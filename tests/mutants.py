@@ -286,8 +286,8 @@ MUTANTS = (
     Mutant(
         name="whoever stands in for a primary counts as one of a get",
         file="reading.py",
-        old="return is_read(told, primaries(holders, told), quorum)",
-        new="return is_read(told, told, quorum)",
+        old="if is_read(told, primaries(request.holders, told), quorum)",
+        new="if is_read(told, told, quorum)",
         model="primaries",
         claim="quorum-meaning-get",
     ),
