@@ -52,6 +52,8 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
 def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, siblings: Siblings) -> Outcome:
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
     heard = replace(request, answers=request.answers.set(holder, as_known(request.answers, siblings)))
+    if not request.answered and are_too_few(heard):
+        return Outcome(node, heard)
     effects: tuple[Effect, ...] = ()
     merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
@@ -130,14 +132,17 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
     return FSet.of(holder for holder, siblings in request.answers.items() if siblings)
 
 
+def are_too_few(request: GetInFlight) -> bool:
+    """Whether nothing follows from the answers that are there, whatever they say: fewer than R, and no majority."""
+    return len(request.answers) < min(request.quorum.r, majority(len(request.holders)))
+
+
 def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     """What the answers that are there, merged, amount to; None while others have to be heard."""
-    quorum, everybody = request.quorum, len(request.holders)
-    if len(request.answers) < min(quorum.r, majority(everybody)):
-        return None  # too few for anything, whatever they say
-    told = telling(request)
+    quorum, told = request.quorum, telling(request)
     if is_read(told, primaries(request.holders, told), quorum):
         return found(merged)
+    everybody = len(request.holders)
     if not told:
         answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody
