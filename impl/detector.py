@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from statistics import fmean, pstdev
+from statistics import fmean
 
 from msgspec import Struct
 
@@ -140,8 +140,10 @@ class Detector:
     def _phi(self, peer: _Peer, now: float) -> float:
         """How surprising a peer's silence is."""
         if peer.stale:
-            peer.mean = max(fmean(peer.intervals), self._interval)
-            peer.deviation = max(pstdev(peer.intervals), self._patience.deviation_seconds)
+            mean = fmean(peer.intervals)
+            deviation = math.sqrt(fmean([(interval - mean) ** 2 for interval in peer.intervals]))  # `pstdev` is slow
+            peer.mean = max(mean, self._interval)
+            peer.deviation = max(deviation, self._patience.deviation_seconds)
             peer.stale = False
         deviations = (now - peer.heard_at - peer.mean) / peer.deviation
         probability = math.erfc(deviations / math.sqrt(2)) / 2

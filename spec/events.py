@@ -13,7 +13,7 @@ Time never enters: a timer is an effect, its firing an event, and it may fire at
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 from msgspec import Struct
 
@@ -52,6 +52,7 @@ StorageWrite: TypeAlias = WriteDisk | WriteRow
 # Events.
 
 
+@final
 class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The node process came up. The first event of every run of a node."""
 
@@ -59,6 +60,7 @@ class Start(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False
     """A fresh id, used if the disk is new, or may be from the past."""
 
 
+@final
 class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A client asks this node."""
 
@@ -68,6 +70,7 @@ class Invoke(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=Fals
     """How long the client goes on waiting; None: as long as nodes do."""
 
 
+@final
 class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A message from another node arrived."""
 
@@ -75,12 +78,14 @@ class Deliver(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=Fal
     message: Message
 
 
+@final
 class Timeout(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """The timer of a request fired."""
 
     request: RequestId
 
 
+@final
 class Suspicion(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """From now on this node takes another to be down, or to be up again; it may be wrong."""
 
@@ -88,6 +93,7 @@ class Suspicion(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=F
     suspected: bool
 
 
+@final
 class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """It is time to hand another node what it is owed of these keys."""
 
@@ -95,6 +101,7 @@ class HandOff(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=Fal
     keys: tuple[Key, ...]
 
 
+@final
 class Beat(Struct, frozen=True, order=True, cache_hash=True, tag=True, gc=False):
     """A while has passed in which the node stored something, or waited for others to tell it about itself."""
 

@@ -60,27 +60,25 @@ def counted(request: Request | None) -> tuple[int, int]:
 
 
 def handle(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:
-    """Find the handler of an event; what is usual comes first, for a `case` that does not fit costs."""
-    match event:
-        case Deliver():
-            return receive(node, request, storage, event)
-        case Invoke():
-            if request is not None:
-                return asked_again(node, request, storage, event.operation, origin=None)
-            return accept(node, storage, event.request, event.operation, event.within_ms, origin=None)
-        case Timeout():
-            return time_out(node, request, storage)
-        case Suspicion():
-            return suspect(node, event)
-        case HandOff():
-            return hand_off(node, storage, event)
-        case Beat():
-            return beat(node, storage)
-        case Start():
-            assert not node.started, "a run of a node has one start"
-            return start(node, storage, event)
-        case _:
-            assert_never(event)
+    """Find the handler of an event, the usual ones first, by its exact type: a `case` that does not fit costs more."""
+    if type(event) is Deliver:
+        return receive(node, request, storage, event)
+    if type(event) is Invoke:
+        if request is not None:
+            return asked_again(node, request, storage, event.operation, origin=None)
+        return accept(node, storage, event.request, event.operation, event.within_ms, origin=None)
+    if type(event) is Timeout:
+        return time_out(node, request, storage)
+    if type(event) is Suspicion:
+        return suspect(node, event)
+    if type(event) is HandOff:
+        return hand_off(node, storage, event)
+    if type(event) is Beat:
+        return beat(node, storage)
+    if type(event) is Start:
+        assert not node.started, "a run of a node has one start"
+        return start(node, storage, event)
+    assert_never(event)
 
 
 def receive(node: Node, request: Request | None, storage: Storage, event: Deliver) -> Outcome:

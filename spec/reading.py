@@ -14,8 +14,6 @@ then meets one of them, so nobody who looks again sees less; a get that cannot r
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from msgspec.structs import replace
 
 from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite
@@ -23,7 +21,7 @@ from spec.handoff import may_release
 from spec.maps import FMap, FSet
 from spec.messages import Answer, Failed, Found, Get, Read, Repaired
 from spec.placement import primaries, primaries_problem
-from spec.quorum import ReadQuorum, is_quorum, is_read, majority, read_quorum, so_far
+from spec.quorum import is_quorum, is_read, majority, read_quorum, so_far
 from spec.repair import as_known, fold_answers, repair_stale
 from spec.requests import Asked, answer, found, may_linger, refuse
 from spec.siblings import NO_VERSIONS, Siblings
@@ -54,6 +52,8 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
 def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, siblings: Siblings) -> Outcome:
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
     heard = replace(request, answers=request.answers.set(holder, as_known(request.answers, siblings)))
+    if not request.answered and are_too_few(heard):
+        return Outcome(node, heard)
     effects: tuple[Effect, ...] = ()
     merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
@@ -132,20 +132,17 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
     return FSet.of(holder for holder, siblings in request.answers.items() if siblings)
 
 
-@lru_cache(maxsize=4096)  # of the same few, at every answer
-def are_enough(told: FSet[NodeId], holders: FMap[NodeId, NodeId], quorum: ReadQuorum) -> bool:
-    """Whether the answers of these holders make a get a success."""
-    return is_read(told, primaries(holders, told), quorum)
+def are_too_few(request: GetInFlight) -> bool:
+    """Whether nothing follows from the answers that are there, whatever they say: fewer than R, and no majority."""
+    return len(request.answers) < min(request.quorum.r, majority(len(request.holders)))
 
 
 def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     """What the answers that are there, merged, amount to; None while others have to be heard."""
-    quorum, everybody = request.quorum, len(request.holders)
-    if len(request.answers) < min(quorum.r, majority(everybody)):
-        return None  # too few for anything, whatever they say
-    told = telling(request)
-    if are_enough(told, request.holders, quorum):
+    quorum, told = request.quorum, telling(request)
+    if is_read(told, primaries(request.holders, told), quorum):
         return found(merged)
+    everybody = len(request.holders)
     if not told:
         answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody

@@ -286,8 +286,8 @@ MUTANTS = (
     Mutant(
         name="whoever stands in for a primary counts as one of a get",
         file="reading.py",
-        old="return is_read(told, primaries(holders, told), quorum)",
-        new="return is_read(told, told, quorum)",
+        old="if is_read(told, primaries(request.holders, told), quorum)",
+        new="if is_read(told, told, quorum)",
         model="primaries",
         claim="quorum-meaning-get",
     ),
@@ -496,7 +496,7 @@ MUTANTS = (
     Mutant(
         name="as many disks may be lost as hold a write",
         file="cluster.py",
-        old="enough = len(state.history.lost.set(name, known_on(state, name)).keys()) < scenario.config.w",
+        old="enough = len(not_made_up_for(state) | FSet((name,))) < scenario.config.w",
         new="enough = True",
         model="wipe-both",
         claim="no-lost-write",

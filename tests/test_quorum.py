@@ -191,6 +191,7 @@ def test_nothing_is_there_when_all_say_so_or_more_than_half() -> None:
     nothing = Found(NO_VERSIONS, NOTHING)
     assert heard(GetWishes(1, notfound_ok=False), (B, False), (C, False)) == [None, nothing]
     assert heard(GetWishes(1, notfound_ok=False, basic_quorum=True), (B, False)) == [nothing]
+    assert heard(GetWishes(3, notfound_ok=False, basic_quorum=True), (B, False)) == [nothing], "no R"
     assert heard(GetWishes(2, basic_quorum=True), (B, True)) != [nothing], "it only matters where they do not count"
 
 
