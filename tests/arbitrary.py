@@ -124,7 +124,8 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         request = owed.request
     reading = Reading(NodeId(str(one(s.nodes))), request)
     heard = one(s.heard)
-    context = context_of(s.gathered[heard]) if isinstance(heard, Reading) else NOTHING
+    gathered = s.gathered[heard] if isinstance(heard, Reading) else FSet[Version]()
+    context = context_of(gathered)
     counted: list[tuple[object, ...]] = [(a.coordinator, a.version) for a in s.counted]
     n = len(s.owners)
     write = WriteQuorum(rnd.randint(1, n), rnd.randint(0, n))
@@ -162,10 +163,10 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "reply": (heard, read, context),
         "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
-        "agree": (one(FSet.of(t for t in s.told if protocol.agree_ok(s, t))),),
+        "agree": (one(FSet.of(t for t in s.told if protocol.agree_ok(s, t))) or one(s.told),),
         "press": (heard, owner),
         "confirm": (heard, one(s.taken)),
-        "vouch": (heard, one(s.gathered[heard]) if isinstance(heard, Reading) else None, write),
+        "vouch": (heard, one(gathered) or one(s.created), write),
         "relax": (heard,),
         "forget": (heard,),
         "mend": (one(s.pushed),),

@@ -508,6 +508,27 @@ MUTANTS = (
         new="    known = clock\n",
         unproved="law_context_of",
     ),
+    Mutant(
+        name="whoever stands in for owners counts as one of them when a put is acknowledged",
+        file="quorum.py",
+        old="is_quorum(owners, quorum.w) and is_quorum(primaries, quorum.pw)",
+        new="is_quorum(owners, quorum.w) and is_quorum(owners, quorum.pw)",
+        unproved="ask/inv_due",
+    ),
+    Mutant(
+        name="an owner's acknowledgement covers whatever has come since",
+        file="handoff.py",
+        old="return all(covers(context, v.dot) for v in held)",
+        new="return True",
+        unproved="confirm/inv_confirmed",
+    ),
+    Mutant(
+        name="an owner's answer is dropped when the next one comes",
+        file="protocol.py",
+        old="merged = merge(s.gathered[t.reading], t.versions)",
+        new="merged = t.versions",
+        unproved="collect/inv_due",
+    ),
 )
 
 
