@@ -43,7 +43,7 @@ ACTION_KINDS = (
 )
 
 SPECIFICATION = Path(cluster.__file__).parent
-NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction")
+NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction", "witness")
 
 
 class ClusterMachine:

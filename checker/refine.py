@@ -1,6 +1,6 @@
 """Refinement: every explored step of the cluster is a step of the abstract protocol.
 
-For each transition the witness (`spec.abstraction`) names the protocol actions that it amounts to. They are carried
+For each transition the witness (`spec.witness`) names the protocol actions that it amounts to. They are carried
 out on the protocol state that the state before stands for, each guard asked first, and have to end exactly in the
 protocol state that the state after stands for. It is a transition property like any other, so an explorer finds a
 shortest run that leaves the protocol.
@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 from checker.machine import Transition
 from spec import protocol
-from spec.abstraction import Move, abstraction, remainder, witness
+from spec.abstraction import abstraction
 from spec.cluster import Action
 from spec.types import Key
+from spec.witness import Move, remainder, witness
 from spec.world import Scenario, State
 
 UNASKED = Key(b"a key that nobody asks for")

@@ -2,7 +2,7 @@
 
 It is built from the kernel's functions and from the guards that a node itself calls, but it knows nothing of requests,
 timers or the order of steps: an action may happen whenever its guard allows, which is more than a cluster ever does. A
-step of a cluster is none, one or several of these actions (`spec.cluster` names which), so what holds here holds there.
+step of a cluster is none, one or several of these actions (`spec.witness` names which), so what holds here holds there.
 
 An action is a function from a state and some parameters to the next state, with a guard of the same parameters named
 `…_ok`. An *invariant* (`inv_…`) holds of `init` states and is kept by every action; a *lemma* of an action
