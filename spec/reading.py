@@ -52,8 +52,6 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
 def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, siblings: Siblings) -> Outcome:
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
     heard = replace(request, answers=request.answers.set(holder, as_known(request.answers, siblings)))
-    if not request.answered and are_too_few(heard):
-        return Outcome(node, heard)
     effects: tuple[Effect, ...] = ()
     merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
@@ -130,11 +128,6 @@ def telling(request: GetInFlight) -> FSet[NodeId]:
     if request.quorum.notfound_ok:
         return request.answers.keys()
     return FSet.of(holder for holder, siblings in request.answers.items() if siblings)
-
-
-def are_too_few(request: GetInFlight) -> bool:
-    """Whether nothing follows from the answers that are there, whatever they say: fewer than R, and no majority."""
-    return len(request.answers) < min(request.quorum.r, majority(len(request.holders)))
 
 
 def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from spec.clock import NOTHING, Actor, Clock, Dot
+from spec.history import Created
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.ring import Member
 from spec.siblings import NO_VERSIONS, Siblings, Version, add, context_of, merge
@@ -113,7 +114,14 @@ OVERRIDES: dict[Any, Anything] = {
     Config: configs(),
     Limits: st.builds(Limits, siblings=st.integers(1, 16), batch_steps=st.integers(1, 2**40)),
     Member: members,
+    # A version is created once, so that no two of these are told apart by what has no order.
+    FSet[Created]: st.deferred(lambda: st.lists(of_type(Created), max_size=3, unique_by=version_of).map(FSet.of)),
 }
+
+
+def version_of(created: Created) -> Version:
+    return created.version
+
 
 # Clocks that meet: few actors, small counters.
 
