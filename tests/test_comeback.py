@@ -325,3 +325,44 @@ def test_only_sends_go_to_the_others_when_a_node_starts() -> None:
     hands.crash(A)
     hands.start(A)
     assert {(e.target, e.message) for e in hands.mail} == {(B, Mark("run-1-a", 0)), (C, Mark("run-1-a", 0))}
+
+
+def wiped(hands: Hands, name: NodeId) -> None:
+    """A node comes back without its disk; nobody has heard of it."""
+    hands.crash(name, EMPTY)
+    hands.start(name)
+
+
+def test_who_gives_to_a_wiped_node_tells_its_mark_again() -> None:
+    hands = Hands()
+    store(hands, 1)
+    beat(hands, A)
+    beat(hands, A)
+    wiped(hands, B)
+    hands.deliver()
+    assert (disk(hands, B).lacking, disk(hands, B).seen[A]) == (FSet(), disk(hands, A).mark)
+
+
+def test_whom_a_wiped_node_confirms_takes_a_new_name() -> None:
+    hands = Hands()
+    store(hands, 1)
+    wiped(hands, B)
+    hands.mail.clear()
+    hands.crash(A)
+    hands.start(A)
+    hands.deliver(lambda e: B in (e.source, e.target) and about_marks(e))
+    assert hands.servers[A].node.confirmed
+    assert disk(hands, A).incarnation == hands.servers[A].node.run != "disk-a"
+
+
+def test_who_is_not_confirmed_gives_nothing_but_on_a_new_disk_it_does() -> None:
+    hands = Hands()
+    store(hands, 1)
+    hands.crash(A)
+    hands.start(A)
+    assert not hands.send(B, A, Fetch("any", ()))
+    hands.deliver(about_marks)
+    assert any(isinstance(e, Envelope) and isinstance(e.message, Fetched) for e in hands.send(B, A, Fetch("any", ())))
+    wiped(hands, C)
+    assert not hands.servers[C].node.confirmed
+    assert any(isinstance(e, Envelope) and isinstance(e.message, Fetched) for e in hands.send(B, C, Fetch("any", ())))
