@@ -226,10 +226,10 @@ class Processes:
         async def until_told() -> None:
             if self.calls:
                 await asyncio.wait(self.calls, timeout=PATIENCE * CALL_SECONDS)
-            await asyncio.sleep(0.05)  # for the repairs, whose arrival nobody is told
 
         self.run(until_told())
         self.run(self.until_all_stand())
+        self.run(self.until_quiet())
         if self.config.sloppy:
             self.run(self.until_handed_over())
 
@@ -240,6 +240,18 @@ class Processes:
                 client = await self.client(node)
                 while (status := await client.status()).lacking or not status.confirmed:
                     await asyncio.sleep(0.02)
+
+    async def until_quiet(self) -> None:
+        """Wait until no node waits for another or takes a step: who was late has answered, and has been repaired."""
+        before: list[int] = []
+        async with asyncio.timeout(PEACE_SECONDS):
+            while True:
+                found = [await (await self.client(node)).status() for node in self.cluster.nodes]
+                steps = [status.steps for status in found]
+                if steps == before and not any(status.requests or status.waiting for status in found):
+                    return
+                before = steps
+                await asyncio.sleep(0.05)
 
     async def until_handed_over(self) -> None:
         """Wait until nobody waits for who is late, nobody suspects anybody, and nobody owes anything."""
