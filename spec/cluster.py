@@ -460,7 +460,7 @@ def take_step(
     history = state.history
     for siblings in outcome.stored:
         history = record(history, *minting(event), siblings)
-    if was_lacking(state.servers[name]) and not was_lacking(outcome.server):
+    if takes_itself_to_be_whole(outcome.server):
         history = replace(history, lost=history.lost.set(name, FSet()))
     if name in history.copied and incarnation_of(state.servers[name]) != incarnation_of(outcome.server):
         history = replace(history, copied=history.copied - FSet((name,)))
@@ -468,6 +468,11 @@ def take_step(
     stepped = State(servers, state.clients, network, state.faults, history)
     leaving = outcome.leaving if released is None else tuple(outcome.leaving[i] for i in released)
     return release(stepped, leaving)
+
+
+def takes_itself_to_be_whole(server: Server) -> bool:
+    """Whether a node knows that its disk is not from the past, or has been given whatever it lost."""
+    return server.node.confirmed and not was_lacking(server)
 
 
 def was_lacking(server: Server) -> bool:
