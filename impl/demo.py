@@ -24,7 +24,6 @@ from pathlib import Path
 from impl.client import Client, MayHaveHappened, OperationFailed, Values
 from impl.errors import UserError
 from impl.local import LocalCluster, open_cluster
-from impl.recorder import export_log
 from spec.quorum import GetWishes
 from spec.ring import Member, build_ring, owners_of
 from spec.siblings import Version
@@ -125,17 +124,10 @@ async def tell_story(directory: Path, say: Say) -> tuple[Path, Path]:
     logs.mkdir()
     acknowledged = await first_day(cluster, logs, say)
     shutil.copytree(logs, logs_after_loss)
-    export(cluster, logs)
+    cluster.export(logs)
     await lose_a_disk(cluster, logs_after_loss, acknowledged, say)
-    export(cluster, logs_after_loss)
+    cluster.export(logs_after_loss)
     return logs, logs_after_loss
-
-
-def export(cluster: LocalCluster, logs: Path) -> None:
-    """Write the logs of all nodes, which are down, beside those of the clients."""
-    for name in cluster.nodes:
-        with (logs / f"node-{name}.ndjson").open("wb") as log:
-            log.writelines(export_log(cluster.data(name)))
 
 
 async def first_day(cluster: LocalCluster, logs: Path, say: Say) -> dict[bytes, bytes]:

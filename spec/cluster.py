@@ -460,7 +460,7 @@ def take_step(
     history = state.history
     for siblings in outcome.stored:
         history = record(history, *minting(event), siblings)
-    if takes_itself_to_be_whole(outcome.server):
+    if name in history.lost and takes_itself_to_be_whole(outcome.server):
         history = replace(history, lost=history.lost.set(name, FSet()))
     if name in history.copied and incarnation_of(state.servers[name]) != incarnation_of(outcome.server):
         history = replace(history, copied=history.copied - FSet((name,)))
