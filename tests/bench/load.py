@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import cycle
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -60,6 +60,16 @@ class Measured(Struct, frozen=True):
     """How often each kind of reply came."""
 
 
+class Told(Struct, frozen=True, gc=False):
+    """What clients look at in a reply, of whatever kind."""
+
+    type: str
+    context: str | None = None
+
+
+reply_decoder = msgspec.msgpack.Decoder(tuple[int, Told])
+
+
 class Client:
     """One connection."""
 
@@ -89,7 +99,7 @@ class Client:
         self.key, self.asked_ns = key, time.perf_counter_ns()
         self.socket.sendall(framed(call))
 
-    def hear(self) -> dict[str, Any] | None:  # Any: whatever the node says, which may be no node of ours
+    def hear(self) -> Told | None:
         """What was told, if all of it arrived."""
         arrived = self.socket.recv(1 << 16)
         if not arrived:
@@ -98,7 +108,7 @@ class Client:
         size = int.from_bytes(self._received[:LENGTH_BYTES])
         if len(self._received) < LENGTH_BYTES + size:
             return None
-        call, told = msgspec.msgpack.decode(self._received[LENGTH_BYTES:], type=tuple[int, dict[str, Any]])
+        call, told = reply_decoder.decode(memoryview(self._received)[LENGTH_BYTES:])
         assert call == self._call, f"a reply to call {call}, not to {self._call}: {told}"
         self._received = b""
         return told
@@ -117,7 +127,7 @@ class Clients:
         self._poll = select.epoll()
         self._clients: dict[int, Client] = {}
         self._value = Value(secrets.token_bytes(load.value_bytes))
-        self.contexts: dict[Key, str] = {}
+        self.contexts: dict[Key, str | None] = {}
         """What the latest gets said, to put with."""
         for i in range(*load.clients):
             client = Client(load.addresses[i % len(load.addresses)])
@@ -138,9 +148,9 @@ class Clients:
                     continue
                 now = time.perf_counter_ns()
                 latencies.append((now - client.asked_ns) // 1000)
-                told[reply["type"]] += 1
+                told[reply.type] += 1
                 if kind == "get":
-                    self.contexts[client.key] = reply.get("context", "")
+                    self.contexts[client.key] = reply.context
                 if now >= end or not self._ask(client, kind, order):
                     waiting -= 1
         return Measured(latencies, (time.perf_counter_ns() - started) / 1e9, time.process_time() - cpu, dict(told))
