@@ -398,6 +398,13 @@ MODELS: dict[str, Model] = {
         scenario=world((P, P), r=1, w=3, contacts=(FIRST,), losing=(FIRST, SECOND), faults=both(WIPE, RESTORE)),
         claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
     ),
+    "restore-two": Model(
+        about="W = 3: two puts at the first owner; it and the second come back with copies of theirs, even at once",
+        scenario=world(
+            (P, P), r=1, w=3, contacts=(FIRST,), losing=(FIRST, SECOND), faults=Faults(backups=2, restores=2)
+        ),
+        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
+    ),
     "young-copy": Model(
         about="two puts; a copy of the disk comes back that is no older than the last mark that others saw of it",
         scenario=replace(world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE), young_copies=True),

@@ -98,7 +98,7 @@ def gauges(status: Status) -> Iterator[tuple[str, str, float]]:
     yield "clients", "Connections of clients.", status.clients
     yield "data_bytes", "Size of the data file and its write-ahead log.", status.data_bytes
     yield "uptime_seconds", "Since the node was started.", status.uptime
-    yield "confirmed", "Whether another node has said that the disk is not from the past.", int(status.confirmed)
+    yield "confirmed", "Whether enough other nodes have said that the disk is not from the past.", int(status.confirmed)
     yield "lacking", "Nodes that still have to give the node what it lost with a disk.", len(status.lacking)
     yield "stopping", "Whether the node only finishes what it has begun.", int(status.stopping)
 

@@ -209,7 +209,7 @@ def show_status(status: Status) -> None:
 def standing(status: Status) -> str:
     """Why what a node holds does not count, or not all of it; nothing, if it does."""
     if not status.confirmed:
-        return "no other node has said yet that the disk is not from the past: reads are not answered"
+        return "too few other nodes have said yet that the disk is not from the past: reads are not answered"
     if status.lacking:
         return f"the disk was new or from the past: catching up on what {', '.join(status.lacking)} may hold"
     return ""

@@ -37,7 +37,7 @@ class Standing:
 
     @property
     def confirmed(self) -> bool:
-        """Whether another node has said that its disk is not from the past."""
+        """Whether enough others have said that its disk is not from the past."""
         return self._runtime.node.confirmed
 
     @property

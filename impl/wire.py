@@ -220,7 +220,7 @@ class Status(Struct, frozen=True, tag=True):
     batches: int
     """Commits since it was started."""
     confirmed: bool
-    """Whether another node has said that its disk is not from the past."""
+    """Whether enough others have said that its disk is not from the past."""
     lacking: tuple[NodeId, ...]
     """The nodes that still have to give it what it lost with a disk."""
     recorded: bool

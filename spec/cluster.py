@@ -228,12 +228,13 @@ def run_of(name: NodeId, number: int) -> str:
 
 
 def boot(server: Server, run: str, driver: Driver) -> Server:
-    """A server whose process has just come up, and was told by another node that its disk is not from the past."""
+    """A server whose process has just come up, and was told by enough others that its disk is not from the past."""
     started = driver.advance(server, Start(run)).server
-    if started.node.confirmed:
-        return started
-    other = next(iter(others(started.node)))
-    return driver.advance(started, Deliver(other, Known(run, known_disk(started.disk).mark, lacking=False))).server
+    for other in others(started.node):
+        if not started.node.confirmed:
+            known = Known(run, known_disk(started.disk).mark, lacking=False)
+            started = driver.advance(started, Deliver(other, known)).server
+    return started
 
 
 def come_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> State:

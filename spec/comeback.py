@@ -6,8 +6,9 @@ would deny what it once acknowledged; and a put that it is asked for again it wo
 
 **Marks** tell. A node that runs and stores counts up a *mark* on its disk from time to time, and tells the others, who
 keep the highest that they saw of it. When it comes up it asks them. A disk that is behind what anybody saw is from the
-past. Until somebody has answered the node is not *confirmed*: it stores what it is sent, which can do no harm, but
-answers no read, and if it has to name a write, it does so under a new incarnation. Whoever saw a later mark and was
+past. Until W - 1 others, and one at least, have answered the node is not *confirmed*: it stores what it is sent, which
+can do no harm, but answers no read, and if it has to name a write, it does so under a new incarnation. Fewer would not
+do: their disks may be from the past as well, and each would confirm the other. Whoever saw a later mark and was
 down, or cut off, says so as soon as he hears of an earlier one. What no mark tells is what happened after the last
 one that any who answer saw: a copy of the disk that is younger than that is not found out.
 
@@ -20,7 +21,8 @@ holds whatever it had acknowledged, if fewer than W of the disks were lost. Mean
 lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
 
 With its disk a node loses what it saw of others' marks. Each tells it again with what it gives. Until then the node
-does not vouch for the other: one that it confirms takes a new incarnation, so that its names are its own whatever was.
+does not vouch for the other's names: who hears from it takes a new incarnation. So names stay unique even where more is
+lost than others can make up for.
 
 A new disk is not told apart from a lost one: when a cluster is new its nodes fetch from each other, and get nothing.
 (Riak: basho/riak_kv 679 and 1094; the Dynamo paper does not say what a node that lost its disk calls itself.)
@@ -38,7 +40,7 @@ from spec.repair import store
 from spec.rows import Disk
 from spec.siblings import Siblings
 from spec.state import Node, Outcome, Storage
-from spec.trust import begun_anew, is_behind, known_disk, others, renamed
+from spec.trust import begun_anew, is_behind, is_vouched_for, known_disk, others, renamed
 from spec.types import Key, NodeId
 
 BATCHES_PER_FRAME = 16
@@ -84,21 +86,29 @@ def see(node: Node, storage: Storage, source: NodeId, message: Mark) -> Outcome:
     return Outcome(node, None, writes, (Send(source, Known(message.run, seen, source in disk.lacking)),))
 
 
-def learn(node: Node, storage: Storage, message: Known) -> Outcome:
+def learn(node: Node, storage: Storage, source: NodeId, message: Known) -> Outcome:
     """Another node says how far it has seen this one: begin anew if that is farther than the disk is."""
     disk = known_disk(storage)
     if not is_behind(disk, message.mark):
         if node.confirmed or message.run != node.run:
             return Outcome(node, None)
         named = renamed(disk, node.run) if message.lacking else disk
-        return Outcome(replace(node, confirmed=True), None, () if named == disk else (WriteDisk(named),))
-    begun = replace(node, confirmed=True, anew=True)
+        return Outcome(vouched_for(node, source), None, () if named == disk else (WriteDisk(named),))
+    begun = replace(node, confirmed=True, vouchers=FSet(), anew=True)
     lost = replace(disk, mark=message.mark, forgetful=True)
     if node.anew:
         return Outcome(begun, None, (WriteDisk(lost),))
     lost = begun_anew(node, lost)
     begun = replace(begun, fetched=FMap())
     return Outcome(begun, None, (WriteDisk(lost),), fetches(begun, lost))
+
+
+def vouched_for(node: Node, source: NodeId) -> Node:
+    """The node when one more has said that its disk is not from the past."""
+    vouchers = node.vouchers | FSet.of([source])
+    if is_vouched_for(vouchers, node.config):
+        return replace(node, confirmed=True, vouchers=FSet())
+    return replace(node, vouchers=vouchers)
 
 
 # Catching up.

@@ -103,7 +103,7 @@ def receive(node: Node, request: Request | None, storage: Storage, event: Delive
     if type(message) is Mark:
         return see(node, storage, source, message)
     if type(message) is Known:
-        return learn(node, storage, message)
+        return learn(node, storage, source, message)
     if type(message) is Fetch:
         return give(node, storage, source, message)
     if type(message) is Fetched:

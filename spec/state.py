@@ -113,7 +113,9 @@ class Node(Struct, frozen=True, cache_hash=True, gc=False):
     run: str = ""
     """The fresh id of this run: an incarnation, should it need one."""
     confirmed: bool = False
-    """Whether it need not wonder any more if its disk is from the past: it began anew, or another node said so."""
+    """Whether it need not wonder any more if its disk is from the past: it began anew, or enough others said so."""
+    vouchers: FSet[NodeId] = FSet()
+    """Who has said so by now, while they are not enough."""
     anew: bool = False
     """Whether it began anew in this run: on a new disk, or since its disk was from the past."""
     fetched: FMap[NodeId, Key] = FMap()

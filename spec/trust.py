@@ -9,11 +9,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from spec.maps import FSet
+from spec.quorum import is_quorum
 from spec.ring import owners_of
 from spec.rows import Disk, Row
 from spec.siblings import context_of
 from spec.state import Node, Storage
-from spec.types import Key, NodeId
+from spec.types import Config, Key, NodeId
 
 
 def others(node: Node) -> FSet[NodeId]:
@@ -31,6 +32,14 @@ def known_disk(storage: Storage) -> Disk:
 def is_behind(disk: Disk, mark: int) -> bool:
     """Whether a disk of which somebody saw this mark is from the past."""
     return disk.mark < mark
+
+
+def is_vouched_for(vouchers: FSet[NodeId], config: Config) -> bool:
+    """Whether enough others have seen no later mark of a disk than it has.
+
+    If fewer than W disks are lost or from the past, this one among them, one of W - 1 others is neither.
+    """
+    return is_quorum(vouchers, max(1, config.w - 1))
 
 
 def may_answer(node: Node, disk: Disk, key: Key) -> bool:

@@ -438,11 +438,11 @@ MUTANTS = (
         claim="dot-uniqueness",
     ),
     Mutant(
-        name="a node that forgot the marks of others vouches for their names",
-        file="comeback.py",
-        old="renamed(disk, node.run) if message.lacking else disk",
-        new="disk",
-        model="wipe-restore-three",
+        name="disks that may both be from the past confirm each other",
+        file="trust.py",
+        old="is_quorum(vouchers, max(1, config.w - 1))",
+        new="is_quorum(vouchers, 1)",
+        model="restore-two",
         claim="dot-uniqueness",
     ),
     Mutant(

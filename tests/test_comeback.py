@@ -366,3 +366,44 @@ def test_who_is_not_confirmed_gives_nothing_but_on_a_new_disk_it_does() -> None:
     wiped(hands, C)
     assert not hands.servers[C].node.confirmed
     assert any(isinstance(e, Envelope) and isinstance(e.message, Fetched) for e in hands.send(B, C, Fetch("any", ())))
+
+
+def both_from_the_past(hands: Hands) -> None:
+    """Disks of `a` and `b` are replaced at once by copies from before a put that all three nodes hold."""
+    beat(hands, A, B)
+    store(hands, 1)
+    copies = {name: hands.servers[name].disk for name in (A, B)}
+    beat(hands, A, B)
+    store(hands, 2, b"w")
+    for name, copy in copies.items():
+        hands.crash(name, copy)
+    for name in copies:
+        hands.start(name)
+
+
+def test_where_w_is_3_two_disks_from_the_past_do_not_confirm_each_other() -> None:
+    hands = Hands(config=small_config(r=1, w=3))
+    both_from_the_past(hands)
+    hands.deliver(lambda e: C not in (e.source, e.target))
+    for name in (A, B):
+        node = hands.servers[name].node
+        assert (node.confirmed, node.vouchers) == (False, FSet.of([B if name == A else A]))
+        assert not asked(hands, name, 3)
+    hands.deliver()
+    for name in (A, B):
+        assert (hands.servers[name].node.vouchers, disk(hands, name).forgetful) == (FSet(), True)
+        assert hands.held(name) == hands.held(C)
+
+
+def test_where_w_is_3_a_node_waits_for_two_others_and_may_ask_one_of_them_twice() -> None:
+    hands = Hands(config=small_config(r=1, w=3))
+    store(hands, 1)
+    hands.crash(A)
+    hands.start(A)
+    for _ in range(2):
+        hands.deliver(lambda e: B in (e.source, e.target))
+        assert not hands.servers[A].node.confirmed
+        hands.event(A, Beat())
+    hands.deliver()
+    assert (hands.servers[A].node.confirmed, hands.servers[A].node.vouchers) == (True, FSet())
+    assert disk(hands, A).incarnation == "disk-a"
