@@ -99,7 +99,8 @@ class ClusterMachine:
     @property
     def sources(self) -> Sequence[Path]:
         """The specification, but for its claims, and what claims and proofs alone use."""
-        return [file for file in SPECIFICATION.glob("*.py") if file.stem not in NOT_DECIDING]
+        parts = [file.relative_to(SPECIFICATION) for file in SPECIFICATION.rglob("*.py")]
+        return [SPECIFICATION / part for part in parts if Path(part.parts[0]).stem not in NOT_DECIDING]
 
     @property
     def symmetry(self) -> Symmetry[State]:

@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Callable
 
 from checker.machine import Transition
+from checker.prove.subset import functions_of
 from spec import protocol
 from spec.abstraction import abstraction
 from spec.cluster import Action
+from spec.protocol import state as abstract
 from spec.types import Key
 from spec.witness import Move, remainder, witness
 from spec.world import Scenario, State
 
 UNASKED = Key(b"a key that nobody asks for")
+PROTOCOL = functions_of(protocol)
 
-Abstraction = Callable[[Scenario, State, Key], protocol.State]
+Abstraction = Callable[[Scenario, State, Key], abstract.State]
 
 
 class Refinement:
@@ -32,9 +35,9 @@ class Refinement:
         self.scenario = scenario
         self.seen: Counter[str] = Counter()
         self._abstracted = abstracted
-        self._known: dict[tuple[Key, State], protocol.State] = {}
+        self._known: dict[tuple[Key, State], abstract.State] = {}
 
-    def meaning(self, state: State, key: Key) -> protocol.State:
+    def meaning(self, state: State, key: Key) -> abstract.State:
         """The protocol state that a state stands for; the last few are remembered."""
         known = self._known.get((key, state))
         if known is None:
@@ -67,13 +70,15 @@ class Refinement:
         name = wrong[0]
         return f"{name} is {getattr(meant, name)}, where the protocol leads to {getattr(state, name)}"
 
-    def perform(self, state: protocol.State, move: Move) -> tuple[bool, protocol.State]:
+    def perform(self, state: abstract.State, move: Move) -> tuple[bool, abstract.State]:
         """Whether the guard of a protocol action allows it, and what it leads to."""
         verb, args = move
         self.seen[verb] += 1
-        if not getattr(protocol, f"{verb}_ok")(state, *args):
+        if not PROTOCOL[f"{verb}_ok"](state, *args):
             return False, state
-        return True, getattr(protocol, verb)(state, *args)
+        after = PROTOCOL[verb](state, *args)
+        assert isinstance(after, abstract.State), f"{verb} is an action"
+        return True, after
 
 
 def refines(refinement: Refinement) -> Transition[State, Action]:

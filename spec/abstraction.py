@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from spec import protocol
 from spec.clock import NOTHING, Actor, Dot
 from spec.history import History, known_by, promised_to, wished
 from spec.maps import Counts, FMap, FSet, SetMap
@@ -35,7 +34,8 @@ from spec.messages import (
 )
 from spec.network import Envelope, Network
 from spec.placement import primaries
-from spec.protocol import Acknowledgement, Confirmation, Due, Handed, Pushed, Reading, Sent, Success, Told
+from spec.protocol import state as abstract
+from spec.protocol.state import Acknowledgement, Confirmation, Due, Handed, Pushed, Reading, Sent, Success, Told
 from spec.quorum import (
     AS_CONFIGURED_PUT,
     WriteQuorum,
@@ -53,10 +53,10 @@ from spec.trust import known_disk, numbered, renamed
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import Look, Scenario, State, request_at_hand
 
-InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | protocol.Taken
+InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | abstract.Taken
 
 
-def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
+def abstraction(scenario: Scenario, state: State, key: Key) -> abstract.State:
     """The protocol state that a cluster state stands for, seen from one key: the scenario's, or one nobody asks for."""
     node = state.servers.entries[0][1].node
     disks = {name: disk_of(state, name) for name in state.servers}
@@ -66,7 +66,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
     held = {reading: confirmed(node.config, get) for reading, get in gets.items()}
     created = FSet.of(c.version for c in seen.history.created)
     messages = tuple(messages_of(seen))
-    return protocol.State(
+    return abstract.State(
         nodes=state.servers.keys(),
         owners=FSet.of(owners_of(node.ring, key, node.config.n)),
         disks=FMap.of({name: bare(disk) for name, disk in disks.items()}),
@@ -83,7 +83,7 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> protocol.State:
         acks=FSet.of(m for m in messages if isinstance(m, Acknowledgement)),
         told=FSet.of(m for m in messages if isinstance(m, Told)),
         handed=FSet.of(m for m in messages if isinstance(m, Handed)),
-        taken=FSet.of(m for m in messages if isinstance(m, protocol.Taken)),
+        taken=FSet.of(m for m in messages if isinstance(m, abstract.Taken)),
         replies=FSet.of(replies(seen)),
         created=created,
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
@@ -218,14 +218,14 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
         case Repair() | Handoff():
             return Handed(source, target, message.siblings)
         case Repaired() | Taken():
-            return protocol.Taken(target, source, message.context)
+            return abstract.Taken(target, source, message.context)
         case Fetched():
             return Pushed(target, message.rows[0][1]) if message.rows else None
         case Read() | Forward() | Forwarded() | Mark() | Known() | Fetch():
             return None
 
 
-def replies(state: State) -> Iterator[protocol.Reply]:
+def replies(state: State) -> Iterator[abstract.Reply]:
     """What clients hold, are about to be given, have on its way in a forwarded put, or may bring again."""
     held = [(client.context, client.seen) for client in state.clients]
     for index, client in enumerate(state.clients):
@@ -240,4 +240,4 @@ def replies(state: State) -> Iterator[protocol.Reply]:
             held.append((message.operation.context, state.history.shown[message.request]))
     for context, seen in held:
         if context != NOTHING:
-            yield protocol.Reply(context, versions_of(state.history, seen))
+            yield abstract.Reply(context, versions_of(state.history, seen))

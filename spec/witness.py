@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from spec import protocol
 from spec.abstraction import bare, disk_of, due, in_transit, version_for, version_of, versions_of
 from spec.cluster import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, ask, claims_of, event_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
@@ -40,7 +39,8 @@ from spec.messages import (
 )
 from spec.network import Envelope
 from spec.placement import holders_of, with_coordinator
-from spec.protocol import Acknowledgement, Handed, Pushed, Reading, Sent, Told
+from spec.protocol import state as abstract
+from spec.protocol.state import Acknowledgement, Handed, Pushed, Reading, Sent, Told
 from spec.quorum import (
     ReadQuorum,
     WriteQuorum,
@@ -169,7 +169,7 @@ class StepTaken(Struct, frozen=True):
         node = self.before.servers[self.name].node
         return with_coordinator(holders_of(node, self.key), self.name)[self.name]
 
-    def releasing(self, taken: protocol.Taken) -> Iterator[Move]:
+    def releasing(self, taken: abstract.Taken) -> Iterator[Move]:
         """What is owed no more, and what is not held any more therefore."""
         before, after = self.rows()
         if after.owed != before.owed:
@@ -201,7 +201,7 @@ class StepTaken(Struct, frozen=True):
         elif history.created == self.before.history.created:
             yield "again", (self.name, version_for(history, request, self.name), self.stands_for())
         else:
-            reply = protocol.Reply(operation.context, versions_of(history, history.shown[request]))
+            reply = abstract.Reply(operation.context, versions_of(history, history.shown[request]))
             yield "put", (self.name, reply, operation.value, self.stands_for())
 
     def arrival(self, event: Deliver, was: Request | None) -> Iterator[Move]:
@@ -227,9 +227,9 @@ class StepTaken(Struct, frozen=True):
                 yield "mend", (transit,)
             case Handed():
                 yield "take", (transit, context_of(transit.versions))
-            case protocol.Taken() if isinstance(message, Taken):
+            case abstract.Taken() if isinstance(message, Taken):
                 yield from self.releasing(transit)
-            case protocol.Taken() if isinstance(was, GetInFlight) and was.settling:
+            case abstract.Taken() if isinstance(was, GetInFlight) and was.settling:
                 if may_release(fold_answers(was.answers), transit.context):
                     yield "confirm", (Reading(self.name, was.request), transit)
         if isinstance(message, Read):
@@ -244,7 +244,7 @@ class StepTaken(Struct, frozen=True):
                 context = context_of(gathered)
                 yield "press", (reading, self.name)
                 yield "take", (Handed(self.name, self.name, gathered), context)
-                yield "confirm", (reading, protocol.Taken(self.name, self.name, context))
+                yield "confirm", (reading, abstract.Taken(self.name, self.name, context))
         elif self.taken.server.disk != self.before.servers[self.name].disk:
             yield "push", (reading, self.name)
             yield "mend", (Pushed(self.name, gathered),)
@@ -306,7 +306,7 @@ class StepTaken(Struct, frozen=True):
                     yield "vouch", (reading, version_of(self.after.history, dot), enough)
 
 
-def remainder(reached: protocol.State, meant: protocol.State) -> list[Move]:
+def remainder(reached: abstract.State, meant: abstract.State) -> list[Move]:
     """What has to be lost or dropped for the protocol to get from where the actions led to where the cluster is."""
     return [
         *(("lose_sent", (sent,)) for sent in reached.sent - meant.sent),

@@ -23,7 +23,8 @@ from checker.prove.subset import (
 from spec import protocol
 from spec.clock import NOTHING
 from spec.maps import Counts, FMap, FSet, SetMap
-from spec.protocol import BLIND, Due, Handed, Reading, State
+from spec.protocol import gets, hints, puts
+from spec.protocol.state import BLIND, Due, Handed, Reading, State
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.siblings import Version, context_of
@@ -116,7 +117,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     owner, handed = one(s.owners), one(s.handed)
     fallbacks = [(target, owed) for target in s.nodes for owed in s.owed[target]]
     sent_to = rnd.choice(fallbacks) if fallbacks and rnd.random() < 0.3 else (owner, owner)
-    spare = FSet.of(n for n in s.store if protocol.drop_ok(s, n))
+    spare = FSet.of(n for n in s.store if hints.drop_ok(s, n))
     if any(node == each for each in s.owners) and rnd.random() < 0.8:
         owner = node
     request, owed = RequestId(ClientId("c"), rnd.randint(1, 3)), one(s.due)
@@ -130,8 +131,8 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     n = len(s.owners)
     write = WriteQuorum(rnd.randint(1, n), rnd.randint(0, n))
     read = ReadQuorum(rnd.randint(1, n), rnd.randint(0, n), rnd.random() < 0.7, rnd.random() < 0.5)
-    puts = [(a.coordinator, a.version, write) for a in s.counted]
-    enough = [put for put in puts if protocol.acknowledge_ok(s, *put)]
+    waiting = [(a.coordinator, a.version, write) for a in s.counted]
+    enough = [put for put in waiting if puts.acknowledge_ok(s, *put)]
     carried = [FSet[Version](), *(m.versions for m in s.sent), *(t.versions for t in s.told)]
     by_action: dict[str, tuple[object, ...]] = {
         "put": (
@@ -163,7 +164,7 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "reply": (heard, read, context),
         "show": (node, context_of(s.store[NodeId(str(node))])),
         "push": (heard, node),
-        "agree": (one(FSet.of(t for t in s.told if protocol.agree_ok(s, t))) or one(s.told),),
+        "agree": (one(FSet.of(t for t in s.told if gets.agree_ok(s, t))) or one(s.told),),
         "press": (heard, owner),
         "confirm": (heard, one(s.taken)),
         "vouch": (heard, one(gathered) or one(s.created), write),

@@ -524,7 +524,7 @@ MUTANTS = (
     ),
     Mutant(
         name="an owner's answer is dropped when the next one comes",
-        file="protocol.py",
+        file="protocol/gets.py",
         old="merged = merge(s.gathered[t.reading], t.versions)",
         new="merged = t.versions",
         unproved="collect/inv_due",

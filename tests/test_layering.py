@@ -220,7 +220,7 @@ def test_z3_has_one_home() -> None:
 
 
 def test_every_struct_of_the_specification_is_frozen() -> None:
-    modules = [importlib.import_module(f"spec.{module.name}") for module in pkgutil.iter_modules(spec.__path__)]
+    modules = [importlib.import_module(module.name) for module in pkgutil.walk_packages(spec.__path__, "spec.")]
     structs = [
         value
         for module in modules

@@ -57,4 +57,4 @@ def test_no_guard_or_action_looks_at_claims() -> None:
     own = Protocol(protocol)
     claims = {*own.invariants.values(), *own.libraries.values()}
     for action in own.actions.values():
-        assert not claims & reachable([action, vars(protocol)[f"{action.__name__}_ok"]])
+        assert not claims & reachable([action, own.functions[f"{action.__name__}_ok"]])

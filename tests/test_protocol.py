@@ -7,7 +7,8 @@ import pytest
 from checker.prove.subset import functions_of
 from spec import protocol
 from spec.maps import FSet
-from spec.protocol import BLIND, Due, Reading, State
+from spec.protocol import gets, hints, invariants, lemmas, puts
+from spec.protocol.state import BLIND, Due, Reading, State, held_for, init, knows, stored
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.siblings import context_of
 from spec.types import ClientId, Config, RequestId, Value
@@ -25,7 +26,7 @@ def broken(s: State) -> list[str]:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"n{c.n}r{c.r}w{c.w}")
 def test_invariants_hold_in_every_state_of_random_walks(config: Config) -> None:
-    assert protocol.init(beginning(config))
+    assert init(beginning(config))
     assert not broken(beginning(config))
     happened: set[str] = set()
     eventful = 0
@@ -34,7 +35,7 @@ def test_invariants_hold_in_every_state_of_random_walks(config: Config) -> None:
         for name, parameters, s in steps:
             assert not broken(s), f"seed {seed}: {broken(s)} after {name}{parameters}"
             happened.add(name)
-        eventful += any(protocol.is_eventful(s) for _, _, s in steps)
+        eventful += any(invariants.is_eventful(s) for _, _, s in steps)
     assert happened | {"drop"} == {action.__name__ for action in protocol.ACTIONS}  # that one is rare; see below
     assert eventful >= 5, "the walks meet too little for the invariants to say anything"
 
@@ -61,32 +62,32 @@ def test_a_write_is_acknowledged_read_and_superseded() -> None:
     """The main line, step by step: put at A, replicated to B, read at C, written again at C."""
     s = beginning(CONFIGS[0])
     a, b, c, _ = s.nodes
-    s = protocol.put(s, a, BLIND, Value(b"x=1"), a)
+    s = puts.put(s, a, BLIND, Value(b"x=1"), a)
     (first,) = s.created
-    assert not protocol.acknowledge_ok(s, a, first, TWO)
-    s = protocol.send(s, a, first, b, b)
+    assert not puts.acknowledge_ok(s, a, first, TWO)
+    s = puts.send(s, a, first, b, b)
     (message,) = s.sent
-    s = protocol.receive(s, message)
+    s = puts.receive(s, message)
     (acknowledgement,) = s.acks
-    s = protocol.count(s, acknowledgement)
-    assert protocol.acknowledge_ok(s, a, first, TWO)
-    s = protocol.acknowledge(s, a, first, TWO)
+    s = puts.count(s, acknowledgement)
+    assert puts.acknowledge_ok(s, a, first, TWO)
+    s = puts.acknowledge(s, a, first, TWO)
     reading = Reading(c, RequestId(ClientId("client"), 1))
     for node in (b, c):
-        s = protocol.answer(s, reading, node)
+        s = gets.answer(s, reading, node)
         (answer,) = [t for t in s.told if t.owner == node]
-        s = protocol.collect(s, answer)
+        s = gets.collect(s, answer)
     context = context_of(s.gathered[reading])
-    assert protocol.reply_ok(s, reading, BOTH, context)
-    s = protocol.reply(s, reading, BOTH, context)
+    assert gets.reply_ok(s, reading, BOTH, context)
+    s = gets.reply(s, reading, BOTH, context)
     (reply,) = s.replies
     assert reply.saw == FSet.of([first])
-    s = protocol.put(s, c, reply, Value(b"x=2"), c)
+    s = puts.put(s, c, reply, Value(b"x=2"), c)
     (second,) = s.store[c]
     assert str(second) == "C:1 after [A:1]"
     assert s.seen[second] == FSet.of([first])
     assert not broken(s)
-    assert protocol.is_eventful(s)
+    assert invariants.is_eventful(s)
 
 
 def test_a_fallback_hands_over_what_it_owes_and_lets_it_go() -> None:
@@ -94,28 +95,28 @@ def test_a_fallback_hands_over_what_it_owes_and_lets_it_go() -> None:
     s = beginning(CONFIGS[0])
     a, *_, d = s.nodes
     value = Value(b"x")
-    assert not protocol.put_ok(s, d, BLIND, value, a)
-    s = protocol.hint(s, d, a)
-    assert protocol.put_ok(s, d, BLIND, value, a)
-    s = protocol.put(s, d, BLIND, value, a)
+    assert not puts.put_ok(s, d, BLIND, value, a)
+    s = hints.hint(s, d, a)
+    assert puts.put_ok(s, d, BLIND, value, a)
+    s = puts.put(s, d, BLIND, value, a)
     (version,) = s.created
-    assert protocol.held_for(s, a, version)
-    assert not protocol.stored(s, a, version)
-    s = protocol.hand(s, d, a)
+    assert held_for(s, a, version)
+    assert not stored(s, a, version)
+    s = hints.hand(s, d, a)
     (handed,) = s.handed
     context = context_of(handed.versions)
-    assert protocol.take_ok(s, handed, context)
-    s = protocol.take(s, handed, context)
+    assert hints.take_ok(s, handed, context)
+    s = hints.take(s, handed, context)
     (taken,) = s.taken
-    assert protocol.release_ok(s, taken)
-    assert not protocol.release_ok(protocol.put(s, d, BLIND, Value(b"y"), a), taken), "more came meanwhile"
-    assert not protocol.drop_ok(s, d)
-    s = protocol.release(s, taken)
-    assert protocol.drop_ok(s, d)
-    s = protocol.drop(s, d)
+    assert hints.release_ok(s, taken)
+    assert not hints.release_ok(puts.put(s, d, BLIND, Value(b"y"), a), taken), "more came meanwhile"
+    assert not hints.drop_ok(s, d)
+    s = hints.release(s, taken)
+    assert hints.drop_ok(s, d)
+    s = hints.drop(s, d)
     assert not broken(s)
     assert (s.store[d], s.birth[d], s.store[a]) == (FSet(), 0, FSet.of([version]))
-    s = protocol.put(protocol.hint(s, d, a), d, BLIND, value, a)
+    s = puts.put(hints.hint(s, d, a), d, BLIND, value, a)
     (again,) = s.store[d]
     assert str(again) == "D.2:1 after []"
     assert not broken(s)
@@ -125,28 +126,28 @@ def test_a_get_whose_quorum_meets_that_of_a_put_knows_it() -> None:
     """Step by step: x is at A and B; whoever asks B and C is told, whoever asks C alone is not."""
     s = beginning(CONFIGS[0])
     a, b, c, _ = s.nodes
-    s = protocol.put(s, a, BLIND, Value(b"x"), a)
+    s = puts.put(s, a, BLIND, Value(b"x"), a)
     (version,) = s.created
-    s = protocol.send(s, a, version, b, b)
+    s = puts.send(s, a, version, b, b)
     (message,) = s.sent
-    s = protocol.receive(s, message)
+    s = puts.receive(s, message)
     (acknowledgement,) = s.acks
-    s = protocol.acknowledge(protocol.count(s, acknowledgement), a, version, WriteQuorum(2, 2))
+    s = puts.acknowledge(puts.count(s, acknowledgement), a, version, WriteQuorum(2, 2))
     request = RequestId(ClientId("client"), 1)
     reading, owed = Reading(c, request), FSet.of([Due(request, version, 2)])
-    assert not protocol.ask_ok(s, request, FSet.of([Due(request, version, 3)])), "that was promised of two"
-    assert not protocol.ask_ok(protocol.answer(s, reading, c), request, owed), "what was told before may be older"
-    assert protocol.ask_ok(s, request, owed)
-    s = protocol.ask(s, request, owed)
+    assert not gets.ask_ok(s, request, FSet.of([Due(request, version, 3)])), "that was promised of two"
+    assert not gets.ask_ok(gets.answer(s, reading, c), request, owed), "what was told before may be older"
+    assert gets.ask_ok(s, request, owed)
+    s = gets.ask(s, request, owed)
     for node in (c, b):
-        s = protocol.answer(s, reading, node)
+        s = gets.answer(s, reading, node)
         (answer,) = [t for t in s.told if t.owner == node]
-        s = protocol.collect(s, answer)
+        s = gets.collect(s, answer)
         context = context_of(s.gathered[reading])
-        assert protocol.reply_ok(s, reading, BOTH, context) == protocol.knows(s, s.gathered[reading], version)
-        assert protocol.reply_lemma_due(s, reading, BOTH, context) == (node == b)
-        assert protocol.reply_lemma_due(s, reading, ReadQuorum(1, 1, notfound_ok=True, basic_quorum=False), context)
-    assert not protocol.conclude(s, request).due
+        assert gets.reply_ok(s, reading, BOTH, context) == knows(s, s.gathered[reading], version)
+        assert lemmas.reply_lemma_due(s, reading, BOTH, context) == (node == b)
+        assert lemmas.reply_lemma_due(s, reading, ReadQuorum(1, 1, notfound_ok=True, basic_quorum=False), context)
+    assert not gets.conclude(s, request).due
     assert not broken(s)
 
 
@@ -154,26 +155,26 @@ def test_what_is_shown_after_repair_may_be_looked_for() -> None:
     """Step by step: x is at A only, and was never acknowledged; a get by B brings it to B before it shows it."""
     s = beginning(CONFIGS[0])
     a, b, _, _ = s.nodes
-    s = protocol.put(s, a, BLIND, Value(b"x"), a)
+    s = puts.put(s, a, BLIND, Value(b"x"), a)
     (version,) = s.created
     reading = Reading(b, RequestId(ClientId("client"), 1))
     for node in (b, a):
-        s = protocol.answer(s, reading, node)
+        s = gets.answer(s, reading, node)
         (answer,) = [t for t in s.told if t.owner == node]
-        s = protocol.collect(s, answer)
-        assert protocol.agree_ok(s, answer)
-        s = protocol.agree(s, answer)
+        s = gets.collect(s, answer)
+        assert gets.agree_ok(s, answer)
+        s = gets.agree(s, answer)
     assert [c.owner for c in s.confirmed] == [a], "what B had said before says nothing of x"
-    assert not protocol.vouch_ok(s, reading, version, TWO)
-    s = protocol.press(s, reading, b)
+    assert not gets.vouch_ok(s, reading, version, TWO)
+    s = gets.press(s, reading, b)
     (repair,) = s.handed
-    s = protocol.take(s, repair, context_of(repair.versions))
+    s = hints.take(s, repair, context_of(repair.versions))
     (taken,) = s.taken
-    assert protocol.confirm_ok(s, reading, taken)
-    s = protocol.confirm(s, reading, taken)
-    assert protocol.vouch_ok(s, reading, version, TWO)
-    s = protocol.vouch(s, reading, version, TWO)
+    assert gets.confirm_ok(s, reading, taken)
+    s = gets.confirm(s, reading, taken)
+    assert gets.vouch_ok(s, reading, version, TWO)
+    s = gets.vouch(s, reading, version, TWO)
     later = RequestId(ClientId("client"), 2)
-    assert protocol.ask_ok(s, later, FSet.of([Due(later, version, 1)]))
-    assert not protocol.relax(s, reading).confirmed
+    assert gets.ask_ok(s, later, FSet.of([Due(later, version, 1)]))
+    assert not gets.relax(s, reading).confirmed
     assert not broken(s)

@@ -25,7 +25,8 @@ from checker.prove.run import E_MATCHING, remembered
 from checker.prove.translate import Translator
 from checker.prove.values import Scalar
 from spec.maps import FSet
-from spec.protocol import State, is_eventful
+from spec.protocol.invariants import is_eventful
+from spec.protocol.state import State
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = Protocol(spec.protocol)
@@ -153,30 +154,40 @@ MUTATIONS = [
     ("quorum.py", ">= size", ">= size - 1", "law_quorums_intersect"),
     ("writing.py", "Dot(actor, counter + 1)", "Dot(actor, counter)", "put/put_lemma_fresh"),
     (
-        "protocol.py",
+        "protocol/puts.py",
         "Sent(n, target, owner, v, s.store[n])",
         "Sent(n, target, owner, v, FSet.of([v]))",
         "send/inv_contiguous",
     ),
-    ("protocol.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
-    ("protocol.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
+    ("protocol/puts.py", RECEIVED, "", "receive/inv_durable_acknowledgement"),
+    ("protocol/puts.py", "merge(s.store[m.target], m.versions)", "m.versions", "receive/inv_durable_acknowledgement"),
     (
-        "protocol.py",
+        "protocol/gets.py",
         "        is_context(context, s.gathered[r])\n        and is_quorum",
         "        is_quorum",
         "reply/reply_lemma_context",
     ),
-    ("protocol.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
-    ("protocol.py", "Told(r, n, s.store[n])", "Told(r, n, FSet())", "answer/inv_due"),
-    ("protocol.py", "merge(s.gathered[t.reading], t.versions)\n", "t.versions\n", "collect/inv_due"),
-    ("protocol.py", "        and all(t.reading.request != request for t in s.told)\n", "", "ask/inv_due"),
-    ("protocol.py", "        and is_quorum(s.heard[r] & s.owners, quorum.pr)\n", "", "reply/reply_lemma_due"),
-    ("protocol.py", "d.owners <= a.quorum.pw", "d.owners <= a.quorum.w", "reply/reply_lemma_due"),
-    ("protocol.py", "d.owners + quorum.pr > everybody", "d.owners + quorum.pr >= everybody", "reply/reply_lemma_due"),
-    ("protocol.py", " and t.versions == s.gathered[t.reading]\n", "\n", "agree/inv_confirmed"),
-    ("protocol.py", "t in s.taken and may_release(s.gathered[r], t.context)", "t in s.taken", "confirm/inv_confirmed"),
-    ("protocol.py", "if c.reading != t.reading or unchanged)", "if True)", "collect/inv_confirmed"),
-    ("protocol.py", " and is_written(owners, owners, quorum)\n", "\n", "vouch/inv_durable_acknowledgement"),
+    ("protocol/puts.py", COUNTED, "a.version == v),", "acknowledge/inv_durable_acknowledgement"),
+    ("protocol/gets.py", "Told(r, n, s.store[n])", "Told(r, n, FSet())", "answer/inv_due"),
+    ("protocol/gets.py", "merge(s.gathered[t.reading], t.versions)\n", "t.versions\n", "collect/inv_due"),
+    ("protocol/gets.py", "        and all(t.reading.request != request for t in s.told)\n", "", "ask/inv_due"),
+    ("protocol/gets.py", "        and is_quorum(s.heard[r] & s.owners, quorum.pr)\n", "", "reply/reply_lemma_due"),
+    ("protocol/gets.py", "d.owners <= a.quorum.pw", "d.owners <= a.quorum.w", "reply/reply_lemma_due"),
+    (
+        "protocol/lemmas.py",
+        "d.owners + quorum.pr > everybody",
+        "d.owners + quorum.pr >= everybody",
+        "reply/reply_lemma_due",
+    ),
+    ("protocol/gets.py", " and t.versions == s.gathered[t.reading]\n", "\n", "agree/inv_confirmed"),
+    (
+        "protocol/gets.py",
+        "t in s.taken and may_release(s.gathered[r], t.context)",
+        "t in s.taken",
+        "confirm/inv_confirmed",
+    ),
+    ("protocol/gets.py", "if c.reading != t.reading or unchanged)", "if True)", "collect/inv_confirmed"),
+    ("protocol/gets.py", " and is_written(owners, owners, quorum)\n", "\n", "vouch/inv_durable_acknowledgement"),
 ]
 
 

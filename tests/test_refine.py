@@ -11,12 +11,14 @@ from checker.cluster_machine import ClusterMachine
 from checker.explore import explore
 from checker.models import MODELS
 from checker.outcome import Bounds, Result
+from checker.prove.subset import functions_of
 from checker.refine import Abstraction, Refinement, refines
 from checker.simulate import Plan, simulate
 from spec import protocol
 from spec.abstraction import abstraction
 from spec.cluster import Action
 from spec.maps import Counts, FMap, FSet, SetMap
+from spec.protocol import state as abstract
 from spec.types import Key
 from spec.world import Scenario, State
 
@@ -89,7 +91,7 @@ def test_every_step_of_a_whole_model_refines(name: str) -> None:
 def forgetting(field: str) -> Abstraction:
     """The abstraction with one field always as it is at the beginning."""
 
-    def abstracted(scenario: Scenario, state: State, key: Key) -> protocol.State:
+    def abstracted(scenario: Scenario, state: State, key: Key) -> abstract.State:
         whole = abstraction(scenario, state, key)
         value = getattr(whole, field)
         empty: object = FSet()
@@ -102,7 +104,7 @@ def forgetting(field: str) -> Abstraction:
     return abstracted
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(protocol.State)])
+@pytest.mark.parametrize("field", [field.name for field in fields(abstract.State)])
 def test_an_abstraction_that_forgets_a_field_is_caught(field: str) -> None:
     """Every field of the protocol's state matters to some explored step."""
     assert any(
@@ -117,7 +119,7 @@ def test_an_abstraction_that_forgets_a_field_is_caught(field: str) -> None:
 def test_the_proved_invariants_hold_of_what_is_explored(name: str) -> None:
     """The same functions that are proved, evaluated on explored states."""
     scenario = MODELS[name].scenario
-    invariants = [getattr(protocol, verb) for verb in dir(protocol) if verb.startswith("inv_")]
+    invariants = functions_of(protocol, "inv_").values()
     assert len(invariants) >= 10
     frontier, known = list(ClusterMachine(name, scenario, ()).initial()), set[State]()
     machine = ClusterMachine(name, scenario, ())

@@ -1,6 +1,7 @@
 """The translator: what it says of a function is what Python computes, and what it cannot say it refuses."""
 
 import importlib.util
+import pkgutil
 import random
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from checker.prove.subset import Function, OutsideSubset, functions_of, source_o
 from checker.prove.translate import Translator
 from spec import laws, protocol
 from spec.maps import Counts
-from spec.protocol import State
+from spec.protocol.state import State
 from spec.types import Config
 from tests.arbitrary import arguments, choices, walk
 from tests.ground import Ground, world
@@ -38,7 +39,7 @@ def test_kernel_and_laws_mean_what_python_computes(function: Function) -> None:
 
 
 def calls_at(s: State, rnd: random.Random) -> list[tuple[Function, tuple[object, ...]]]:
-    """Everything that the protocol module can say about a state: claims, and actions with guard and lemmas."""
+    """Everything that the protocol can say about a state: claims, and actions with guard and lemmas."""
     functions = functions_of(protocol)
     calls: list[tuple[Function, tuple[object, ...]]] = [
         (f, (s,)) for f in functions.values() if list(source_of(f).parameters()) == ["s"]
@@ -223,3 +224,21 @@ def test_the_real_source_is_read_not_the_running_function(tmp_path: Path) -> Non
     t = Translator()
     (x,) = t.parameters(function).values()
     assert str(t.formula(function, [x])) == "x + 1 > x"
+
+
+def test_nothing_of_a_package_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim in a file that nobody imports is to be proved like any other, and none hides another of its name."""
+    inside = {part.name for part in pkgutil.iter_modules(protocol.__path__)}
+    assert {f.__module__.removeprefix("spec.protocol.") for f in functions_of(protocol).values()} == inside
+    package = tmp_path / "parted"
+    package.mkdir()
+    (package / "__init__.py").write_text("def inv_first(s: int) -> bool:\n    return s == 0\n")
+    (package / "apart.py").write_text(
+        "from parted import inv_first\ndef inv_more(s: int) -> bool:\n    return s == 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(functions_of(importlib.import_module("parted"), "inv_")) == ["inv_first", "inv_more"]
+    (package / "twice.py").write_text("def inv_more(s: int) -> bool:\n    return s == 2\n")
+    importlib.invalidate_caches()
+    with pytest.raises(OutsideSubset, match=r"twice.py: a second `inv_more`"):
+        functions_of(importlib.import_module("parted"), "inv_")

@@ -31,7 +31,7 @@ class Edit(Struct, frozen=True):
     """One change to one file."""
 
     file: str
-    """Its name in `spec/`."""
+    """Its path in `spec/`."""
     old: str
     new: str
 
@@ -66,15 +66,25 @@ def edited(edits: Iterable[Edit]) -> dict[Path, str]:
     return texts
 
 
-def place_of(file: str) -> Path:
-    """The path of a file of the specification, which need not have been imported. Raises EditError."""
+def specification() -> Path:
+    """Where the specification is, which need not have been imported."""
     package = importlib.util.find_spec("spec")
     assert package is not None, "there is a specification"
     assert package.submodule_search_locations, "it is a package"
-    path = Path(package.submodule_search_locations[0], file)
+    return Path(package.submodule_search_locations[0])
+
+
+def place_of(file: str) -> Path:
+    """The path of a file of the specification. Raises EditError."""
+    path = specification() / file
     if not path.is_file():
         raise EditError(f"an edit no longer fits: there is no spec/{file}")
     return path
+
+
+def module_of(path: Path) -> str:
+    """The name of the module that a file of the specification holds."""
+    return ".".join(("spec", *path.relative_to(specification()).with_suffix("").parts))
 
 
 def difference(edits: Iterable[Edit]) -> str:
@@ -82,7 +92,7 @@ def difference(edits: Iterable[Edit]) -> str:
     lines: list[str] = []
     for path, text in edited(edits).items():
         before, after = path.read_text(encoding="utf-8").splitlines(), text.splitlines()
-        name = f"spec/{path.name}"
+        name = f"spec/{path.relative_to(specification())}"
         lines += difflib.unified_diff(before, after, name, name, n=1, lineterm="")
     return "\n".join(lines)
 
@@ -92,7 +102,7 @@ class Carrier(MetaPathFinder):
 
     def __init__(self, name: str, texts: Mapping[Path, str]) -> None:
         self.name = name
-        self._loaders = {f"spec.{path.stem}": Edited(path, text) for path, text in texts.items()}
+        self._loaders = {module_of(path): Edited(path, text) for path, text in texts.items()}
 
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ast
 import functools
-import sys
 import types
 from collections.abc import Iterable
 
-from checker.prove.subset import Function, module_tree
+from checker.prove.subset import Function, functions_of, module_tree
 
 VOCABULARY = frozenset({"spec.maps.implies", "spec.siblings.is_antichain"})
 """What claims are made of, and no node computes."""
@@ -63,14 +62,14 @@ def reachable(roots: Iterable[Function]) -> frozenset[Function]:
 def proved_functions(protocol: types.ModuleType, laws: types.ModuleType) -> dict[str, Function]:
     """The functions of the kernel that proofs are about: those that the laws, actions and guards use.
 
-    Ghosts, invariants and lemmas of the protocol module are claims, and so is their vocabulary.
+    Ghosts, invariants and lemmas of the protocol are claims, and so is their vocabulary.
     """
-    own = {protocol.__name__, laws.__name__}
+    claims = {**functions_of(protocol), **functions_of(laws)}
     roots: list[Function] = []
     for action in protocol.ACTIONS:
-        roots += [action, vars(sys.modules[action.__module__])[f"{action.__name__}_ok"]]
-    roots += [f for name, f in vars(laws).items() if name.startswith(("law_", "control_"))]
-    kernel = {name_of(f): f for f in reachable(roots) if f.__module__ not in own}
+        roots += [action, claims[f"{action.__name__}_ok"]]
+    roots += [f for name, f in claims.items() if name.startswith(("law_", "control_"))]
+    kernel = {name_of(f): f for f in reachable(roots) - frozenset(claims.values())}
     return {name: kernel[name] for name in sorted(kernel) if name not in VOCABULARY}
 
 

@@ -29,7 +29,6 @@ from checker.prove.subset import (
     SetType,
     Type,
     fields_of,
-    functions_of,
 )
 from checker.prove.translate import Translator
 from checker.prove.values import MapValue, Record, Scalar, SetValue, Value
@@ -199,7 +198,7 @@ def search(
 
     All invariants hold before, and the predicates of the state named in `require` do; Python agrees on all of this.
     """
-    functions = functions_of(protocol.module)
+    functions = protocol.functions
     step = protocol.step(action, scope)
     t, state = step.t, step.state
     assert isinstance(state, Record)

@@ -293,26 +293,33 @@ def check_uses(module: types.ModuleType, law: str) -> None:
 
 
 class Protocol:
-    """The named parts of a protocol module."""
+    """The named parts of a protocol, a module or a package with `ACTIONS` and the functions that belong to them."""
 
     def __init__(self, module: types.ModuleType) -> None:
-        self.module = module
-        self.invariants = functions_of(module, "inv_")
-        self.libraries = functions_of(module, "lib_")
-        self.opaque = [functions_of(module)[name] for name in PER_STATE]
+        self.functions = functions_of(module)
+        self.invariants = self.named("inv_")
+        self.libraries = self.named("lib_")
+        self.opaque = [self.functions[name] for name in PER_STATE]
+        (state,) = source_of(self.functions["init"]).parameters().values()
+        assert isinstance(state, RecordType), "a state is a Struct"
+        self.state = state
         self.node = list(source_of(self.opaque[0]).parameters().values())[1]
         self.kernel: dict[Function, Opaque] = {supersedes: opaque_supersedes, is_quorum: opaque_quorum(self.node)}
         self._states: dict[tuple[tuple[str, int], ...] | None, AnyState] = {}
         self.actions = {action.__name__: action for action in module.ACTIONS}
         for action in self.actions.values():
-            if f"{action.__name__}_ok" not in functions_of(module):
+            if f"{action.__name__}_ok" not in self.functions:
                 raise OutsideSubset(
                     source_of(action).place(source_of(action).tree), "an action without guard", "add it"
                 )
 
     def lemmas(self, action: str) -> dict[str, Function]:
         """The lemmas of an action, in order."""
-        return functions_of(self.module, f"{action}_lemma_")
+        return self.named(f"{action}_lemma_")
+
+    def named(self, prefix: str) -> dict[str, Function]:
+        """The functions whose name begins so, in order."""
+        return {name: function for name, function in self.functions.items() if name.startswith(prefix)}
 
     def translator(self, scope: Mapping[str, int] | None = None) -> tuple[Translator, tuple[PerState, ...]]:
         """A translation with the opaque predicates; in a finite scope nothing is opaque."""
@@ -329,16 +336,15 @@ class Protocol:
     def reads(self, function: Function) -> tuple[str, ...]:
         """The fields of the state that a predicate reads, itself or through others."""
         t = Translator(self.kernel)
-        state = t.fresh(RecordType(self.module.State), "s")
-        t.call(function, [state, *t.parameters(function, skip=1).values()])
-        return tuple(name for name in fields_of(self.module.State) if (self.module.State, name) in t.fields_read)
+        t.call(function, [t.fresh(self.state, "s"), *t.parameters(function, skip=1).values()])
+        return tuple(name for name in fields_of(self.state.cls) if (self.state.cls, name) in t.fields_read)
 
     def any_state(self, scope: Mapping[str, int] | None = None) -> AnyState:
         """Any state, translated once for all actions."""
         key = None if scope is None else tuple(sorted(scope.items()))
         if key not in self._states:
             t, opaque = self.translator(scope)
-            state = t.fresh(RecordType(self.module.State), "s")
+            state = t.fresh(self.state, "s")
             holds = {name: t.formula(invariant, [state]) for name, invariant in self.invariants.items()}
             self._states[key] = AnyState(t, opaque, state, holds)
         known = self._states[key]
@@ -369,19 +375,18 @@ class Step:
     """An action, translated: any state and parameters, the next state, and every claim about them."""
 
     def __init__(self, protocol: Protocol, action: str, scope: Mapping[str, int] | None = None) -> None:
-        functions = functions_of(protocol.module)
         self.protocol, self.action = protocol, action
         known = protocol.any_state(scope)
         self.t, self.state, self.before = known.translator, known.state, known.holds
         t, perform = self.t, protocol.actions[action]
         self.parameters = t.parameters(perform, skip=1)
         self.arguments = [self.state, *self.parameters.values()]
-        self.guard = t.formula(functions[f"{action}_ok"], self.arguments)
+        self.guard = t.formula(protocol.functions[f"{action}_ok"], self.arguments)
         self.next = t.call(perform, self.arguments)
         self.lemmas = {name: t.formula(lemma, self.arguments) for name, lemma in protocol.lemmas(action).items()}
         self.after = {name: self.later(name) for name in protocol.invariants}
         self.facts = {"guard": [self.guard], **{name: [term] for name, term in (self.before | self.lemmas).items()}}
-        uses = functions.get(f"{action}_uses")
+        uses = protocol.functions.get(f"{action}_uses")
         if uses is not None:
             check_library_uses(protocol, uses)
             self.facts["library"] = [t.formula(uses, self.arguments)]
@@ -439,7 +444,7 @@ def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
         arguments = {"s": known.state, **t.parameters(lemma, skip=1)}
         facts = {inv: [term] for inv, term in known.holds.items()}
         goal = t.formula(lemma, list(arguments.values()))
-        helper = functions_of(module).get(name.replace("lib_", "uses_", 1))
+        helper = protocol.functions.get(name.replace("lib_", "uses_", 1))
         if helper is not None:
             facts["uses"] = [t.formula(helper, [arguments[p] for p in source_of(helper).parameters()])]
         facts["supersedes"] = [definition_of_supersedes(t)]
@@ -449,7 +454,7 @@ def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
             yield Obligation(name, "lemma", i, part, Context(t, facts), tuple(facts))
     known = protocol.any_state()
     t = known.translator
-    facts = {"init": [t.formula(module.init, [known.state])]}
+    facts = {"init": [t.formula(protocol.functions["init"], [known.state])]}
     for symbol, meaning in known.definitions(t):
         facts[symbol] = [meaning]
     for name, goal in known.holds.items():

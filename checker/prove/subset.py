@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
+import pkgutil
 import sys
 import types
 import typing
@@ -338,9 +340,22 @@ def check_expression(source: Source, expression: ast.expr) -> None:
 
 
 def functions_of(module: types.ModuleType, prefix: str = "") -> dict[str, Function]:
-    """The functions that a module itself defines, by name, in the order of the source."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and name.startswith(prefix)
-    }
+    """The functions that a module itself defines, by name, in the order of the source.
+
+    Those of a package are those of all its modules, whether anybody imports them or not, so that nothing can be left
+    out of a proof; a name that two of them define is refused (OutsideSubset).
+    """
+    found: dict[str, Function] = {}
+    for part in parts_of(module):
+        for name, value in vars(part).items():
+            if isinstance(value, types.FunctionType) and value.__module__ == part.__name__ and name.startswith(prefix):
+                if name in found:
+                    raise OutsideSubset(module_path(part.__name__).name, f"a second `{name}`", "rename one of them")
+                found[name] = value
+    return found
+
+
+def parts_of(module: types.ModuleType) -> list[types.ModuleType]:
+    """A module, and those of the package that it may be."""
+    inside = pkgutil.iter_modules(getattr(module, "__path__", ()))
+    return [module, *(importlib.import_module(f"{module.__name__}.{part.name}") for part in inside)]
