@@ -14,7 +14,7 @@ from collections.abc import Callable
 from checker.machine import Transition
 from spec import protocol
 from spec.abstraction import abstraction
-from spec.cluster import Action
+from spec.actions import Action
 from spec.types import Key
 from spec.witness import Move, remainder, witness
 from spec.world import Scenario, State
