@@ -26,7 +26,8 @@ from checker.frames import NO_RULES, Rules, rules_of
 from checker.interned import Interned
 from checker.machine import Always, Machine, Transition
 from spec import network as net
-from spec.cluster import Action, Arrive, apply, initial, transitions
+from spec.actions import Action, Arrive
+from spec.cluster import apply, initial, transitions
 from spec.maps import FMap
 from spec.network import Envelope, Network
 from spec.spent import Driver, settle

@@ -19,8 +19,8 @@ from checker.memory import claimed, remembering
 from checker.renaming import generators_of
 from checker.symmetry import Renamings, Symmetry
 from checker.tell import draw_action, tell_action, tell_changes
-from spec import cluster
-from spec.cluster import Action
+from spec import cluster, enabled
+from spec.actions import Action
 from spec.spent import DRIVER, Driver
 from spec.world import Scenario, State
 
@@ -132,7 +132,7 @@ class ClusterMachine:
 
     def actions(self, state: State) -> Iterable[Action]:
         """The same without what comes of it: a walk takes only one of them."""
-        return cluster.every_action(self.scenario, state, self._driver)
+        return enabled.every_action(self.scenario, state, self._driver)
 
     def step(self, state: State, action: Action) -> State:
         """What comes of one."""
@@ -140,7 +140,7 @@ class ClusterMachine:
 
     def is_final(self, state: State) -> bool:
         """Whether every client has had its answers."""
-        return cluster.is_final(self.scenario, state)
+        return enabled.is_final(self.scenario, state)
 
     def describe_action(self, action: Action) -> str:
         """Who did what."""

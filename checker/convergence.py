@@ -17,7 +17,8 @@ from checker.check import Registry
 from checker.cluster_machine import ClusterMachine
 from checker.machine import Eventually, Fair, Liveness
 from checker.models import DROP, G, P, world
-from spec.cluster import Action, Arrive, Ask, Drop, Expire, is_final
+from spec.actions import Action, Arrive, Ask, Drop, Expire
+from spec.enabled import is_final
 from spec.messages import Write
 from spec.network import Envelope
 from spec.properties import replicas

@@ -33,18 +33,8 @@ from checker.cluster_machine import ClusterMachine
 from checker.convergence import CONVERGENCE, delivered, going_on
 from checker.machine import Fair, LeadsTo, Liveness
 from checker.models import FIRST, HINT_CLAIMS, G, P, walk, world
-from spec.cluster import (
-    Action,
-    Ask,
-    Crash,
-    CrashAfterCommit,
-    Expire,
-    HandOver,
-    Heal,
-    Restart,
-    Suspect,
-    is_final,
-)
+from spec.actions import Action, Ask, Crash, CrashAfterCommit, Expire, HandOver, Heal, Restart, Suspect
+from spec.enabled import is_final
 from spec.messages import Get
 from spec.ring import owners_of
 from spec.spent import names_one_of

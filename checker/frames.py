@@ -1,6 +1,6 @@
 """What a step of the store makes of the few components that it touches; what may be done in one step.
 
-`Frames` asks `spec.cluster` what can happen to a small state, one with nothing in flight but the message in question,
+`Frames` asks `spec.enabled` what can happen to a small state, one with nothing in flight but the message in question,
 and takes it there. What a whole state does follows from its small states (see `checker.interned`). The claim behind
 that is a *frame rule*: an action is about one message or none, and about one or two servers; what it is not about
 neither changes it nor is changed by it, but that a cut takes away the messages that cross it. It is one of the claims
@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from spec import cluster
-from spec.cluster import (
+from spec import cluster, enabled
+from spec.actions import (
     Action,
     Arrive,
     Backup,
@@ -38,6 +38,7 @@ from spec.cluster import (
     Restart,
     Restore,
     Wipe,
+    event_of,
 )
 from spec.messages import Answer, Read, Repair, Write, Written
 from spec.network import Envelope, Network
@@ -93,9 +94,9 @@ def place_of(action: Action) -> NodeId | None:
         case Crash() | Restart() | Wipe() | Backup() | Restore():
             return action.node
         case CrashAfterCommit():
-            return cluster.event_of(action.during)[0]
+            return event_of(action.during)[0]
         case _:
-            return cluster.event_of(action)[0]
+            return event_of(action)[0]
 
 
 def message_of(action: Action) -> Envelope | None:
@@ -118,13 +119,13 @@ class Frames:
 
     def quiet(self, head: State, place: NodeId | None) -> Iterator[tuple[Action, ...]]:
         """What can happen at a server, or to the network, while nothing is in flight."""
-        for action in cluster.every_action(self._keeping, head, self.driver):
+        for action in enabled.every_action(self._keeping, head, self.driver):
             if place_of(action) == place:
                 yield (action,)
 
     def about(self, state: State, envelope: Envelope) -> Iterator[tuple[Action, ...]]:
         """What can happen to the one message in flight."""
-        for action in cluster.every_action(self._keeping, state, self.driver):
+        for action in enabled.every_action(self._keeping, state, self.driver):
             if message_of(action) is None:
                 continue
             if self.rules.lazy and isinstance(envelope.message, Read) and isinstance(action, Arrive):

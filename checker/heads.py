@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from checker.frames import Frames, may_reopen, small
 from checker.renaming import renamings_of
-from spec.cluster import Action
+from spec.actions import Action
 from spec.maps import FMap
 from spec.network import Envelope
 from spec.spent import names_one_of, reopened_by

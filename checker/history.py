@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from checker.logs import SUFFIX, ClientRecord, NoLogs, read_entries, read_log
 from checker.outcome import Step
-from spec.cluster import Action, Arrive, Ask, CrashAfterCommit, Expire, event_of
+from spec.actions import Action, Arrive, Ask, CrashAfterCommit, Expire, event_of
 from spec.events import Reply
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Result, Stored
 from spec.trace import Invoked, NodeLog

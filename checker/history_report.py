@@ -26,7 +26,7 @@ from checker.promises import SEEN_BY_CLIENTS, UNKNOWN, Broken, judge
 from checker.replay import machine_for, read
 from checker.report import indented
 from checker.story import show
-from spec.cluster import Action
+from spec.actions import Action
 from spec.messages import Found, Put, Stored
 from spec.properties import CLAIMS, is_promised
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT

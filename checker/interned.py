@@ -18,8 +18,8 @@ from checker.heads import SPENT, Head, Heads, Local, Step
 from checker.machine import Always, Property, SometimesStep, Transition
 from checker.outcome import Violation
 from checker.verdicts import Verdicts
-from spec import cluster
-from spec.cluster import Action, Cut, HandOver
+from spec import cluster, enabled
+from spec.actions import Action, Cut, HandOver
 from spec.messages import Read
 from spec.network import Network, crosses
 from spec.world import State
@@ -100,7 +100,7 @@ class Interned(Heads):
 
     def is_final(self, state: bytes) -> bool:
         """Whether every client has had its answers."""
-        return cluster.is_final(self.scenario, self._heads[array("I", state)[0]].state)
+        return enabled.is_final(self.scenario, self._heads[array("I", state)[0]].state)
 
     # As a reduction.
 
@@ -251,7 +251,7 @@ class Interned(Heads):
         """Whether what a step hands over is under way: the one thing that is not about a message and asks for some."""
         assert isinstance(step.first, HandOver), "it says so"
         in_flight = tuple([self._messages.values[message] for message in bag])
-        return cluster.handing(Network(in_flight), step.first.node, step.first.target)
+        return enabled.handing(Network(in_flight), step.first.node, step.first.target)
 
     def _uncut(self, after: Head, bag: list[int]) -> list[int]:
         """What a cut leaves in flight."""

@@ -33,8 +33,10 @@ from checker.logs import Invalid, Logs, Place
 from checker.rerun import Rerun, cut, event_told
 from checker.story import show
 from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
+from spec.actions import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect
+from spec.clients import ask, promise, tell
 from spec.clock import NOTHING, Dot, covers
-from spec.cluster import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect, ask, minting, promise, tell
+from spec.cluster import minting
 from spec.events import (
     Beat,
     Deliver,

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from checker.machine import Always, Property, Sometimes, SometimesStep, Transition
 from checker.verdicts import OF_COMPONENTS
-from spec.cluster import Action
+from spec.actions import Action
 from spec.events import Event
 from spec.history import History
 from spec.maps import FMap

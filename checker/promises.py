@@ -1,7 +1,7 @@
 """Those promises of the store that its clients can see, judged by a history alone.
 
 The claims are those of `spec.properties`, and what clients were shown and owed is worked out by the functions of
-`spec.cluster` that work it out in the explored machine; here, though, nobody knows what was written but never shown, or
+`spec.clients` that work it out in the explored machine; here, though, nobody knows what was written but never shown, or
 what the writer of a version had really been shown: its context is taken at its word. What nodes hold, too, is judged by
 `checker.judge`, which needs the logs of all nodes.
 
@@ -17,8 +17,9 @@ from msgspec import Struct
 
 from checker.history import Call, had_no_effect
 from checker.story import show
+from spec.actions import Ask
+from spec.clients import ask, tell
 from spec.clock import Dot, covers
-from spec.cluster import Ask, ask, tell
 from spec.history import NOTHING_OWED, Created, History, having_read, promised_to
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Forwarded, Found, Get, Put, Stored

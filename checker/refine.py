@@ -15,7 +15,7 @@ from checker.machine import Transition
 from checker.prove.subset import functions_of
 from spec import protocol
 from spec.abstraction import abstraction
-from spec.cluster import Action
+from spec.actions import Action
 from spec.protocol import state as abstract
 from spec.types import Key
 from spec.witness import Move, remainder, witness

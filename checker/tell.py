@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from spec.clock import show_clock
-from spec.cluster import (
+from spec.actions import (
     Action,
     Arrive,
     Ask,
@@ -25,6 +24,7 @@ from spec.cluster import (
     Wipe,
     event_of,
 )
+from spec.clock import show_clock
 from spec.messages import (
     Answer,
     Condition,

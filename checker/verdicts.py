@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from checker.machine import Always, Property, Sometimes, SometimesStep, Transition
-from spec.cluster import Action, Arrive
+from spec.actions import Action, Arrive
 from spec.messages import Answer
 from spec.world import State
 

@@ -17,8 +17,8 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from spec.actions import Action, Arrive, Ask, Restore, Wipe
 from spec.clock import Dot, covers, show_clock
-from spec.cluster import Action, Arrive, Ask, Restore, Wipe
 from spec.history import known_by, wished
 from spec.maps import FSet
 from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by

@@ -17,7 +17,8 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from spec.abstraction import bare, disk_of, due, in_transit, version_for, version_of, versions_of
-from spec.cluster import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, ask, claims_of, event_of
+from spec.actions import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, event_of
+from spec.clients import ask, claims_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
 from spec.handoff import may_release
 from spec.history import known_by

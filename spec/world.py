@@ -1,7 +1,8 @@
 """The explored world as a value: who is there, what they will do, what may go wrong, and how things stand.
 
 A *scenario* bounds the world: the nodes, one key, what each client will do and whom it may ask, and how many faults of
-each kind may happen. A *state* is everything there is at one moment; `spec.cluster` says what can happen in it.
+each kind may happen. A *state* is everything there is at one moment; `spec.enabled` says what can happen in it, and
+`spec.cluster` what comes of that.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """Who may come to suspect others; of a node that coordinates nothing, it would only put off what it hands over."""
     losing: tuple[NodeId, ...] = ()
     """Whose disks may be lost. If nobody's, a node that restarts need not ask anybody whether its own is from the past;
-    see `spec.cluster`."""
+    see `spec.failures`."""
     young_copies: bool = False
     """Whether copies of disks may be younger than the last mark that others saw of them."""
     patience: int = 0

@@ -495,7 +495,7 @@ MUTANTS = (
     ),
     Mutant(
         name="as many disks may be lost as hold a write",
-        file="cluster.py",
+        file="enabled.py",
         old="enough = len(not_made_up_for(state) | FSet((name,))) < scenario.config.w",
         new="enough = True",
         model="wipe-both",

@@ -107,7 +107,7 @@ def test_watching_changes_no_result() -> None:
     assert (result.states, result.generated, result.coverage) == (plain.states, plain.generated, plain.coverage)
     report = watch.report()
     told = tell_branches(report)
-    assert "spec/cluster.py:" in told
+    assert "spec/enabled.py:" in told
     assert "`faults.drops` was never true\n      if faults.drops:" in told
     assert "`faults.duplicates` was never" not in told, "it was both"
     assert not any("properties.py" in branch.file for branch in report.never)

@@ -11,25 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from checker.memory import remembering
-from spec.cluster import (
-    Action,
-    Arrive,
-    Ask,
-    Crash,
-    CrashAfterCommit,
-    Cut,
-    Drop,
-    Duplicate,
-    Expire,
-    Heal,
-    Restart,
-    actions,
-    apply,
-    initial,
-    is_final,
-    sides,
-    transitions,
-)
+from spec.actions import Action, Arrive, Ask, Crash, CrashAfterCommit, Cut, Drop, Duplicate, Expire, Heal, Restart
+from spec.cluster import apply, initial, transitions
+from spec.enabled import actions, is_final, sides
 from spec.maps import FSet
 from spec.ring import Member
 from spec.siblings import merge

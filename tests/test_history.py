@@ -23,8 +23,8 @@ from checker.logs import ClientRecord
 from checker.models import machine_of
 from checker.outcome import Step
 from checker.promises import judge
+from spec.actions import Action
 from spec.clock import NOTHING, Actor, Clock, Dot
-from spec.cluster import Action
 from spec.maps import Counts, FSet
 from spec.messages import Failed, Found, Get, Indefinite, Put, Refused, Result, Stored
 from spec.siblings import Version

@@ -19,7 +19,8 @@ from checker.machine import Always, Sometimes, Transition
 from checker.models import FIRST, HINT_CLAIMS, MODELS, G, P, S, machine_of, walk, world
 from checker.reduce import explore_reduced, reduction_of
 from spec import cluster
-from spec.cluster import Action, Arrive, Restart, initial
+from spec.actions import Action, Arrive, Ask, Restart
+from spec.cluster import initial
 from spec.events import Event
 from spec.maps import FMap
 from spec.messages import Read, Repair, Write, Written
@@ -406,7 +407,7 @@ def test_a_network_that_repeats_shows_whatever_loss_and_duplication_show(
 def test_what_a_network_that_repeats_delivers_it_keeps() -> None:
     scenario = replace(world((P,)), repeating=True, keep_spent=True)
     state = initial(scenario)
-    asked = next(after for action, after in cluster.transitions(scenario, state) if isinstance(action, cluster.Ask))
+    asked = next(after for action, after in cluster.transitions(scenario, state) if isinstance(action, Ask))
     first = asked.network.in_flight[0]
     once = cluster.apply(scenario, asked, Arrive(first))
     assert first in once.network.in_flight

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spec.cluster import Action
+from spec.actions import Action
 from spec.events import Effect, Event, StorageWrite
 from spec.maps import Counts, FMap, FSet, SetMap, implies
 from spec.messages import Message, Result

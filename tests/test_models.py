@@ -10,7 +10,7 @@ from checker.models import MODELS, machine_of
 from checker.outcome import Bounds, Result
 from checker.reduce import explore_reduced
 from checker.simulate import Plan, simulate
-from spec.cluster import Action
+from spec.actions import Action
 from spec.world import State
 
 # Distinct states and steps generated. They are facts about the models: a change here changes what is explored.

@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from checker.memory import remembering
+from spec.actions import Action, Arrive, Ask, Heal
 from spec.clock import NOTHING, Actor, Clock, Dot
-from spec.cluster import Action, Arrive, Ask, Heal, apply, initial, transitions
+from spec.cluster import apply, initial, transitions
 from spec.history import Created, History, known_by, record
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import Answer, Forwarded, Found, Handoff, Message, Put, Read, Repair, Write

@@ -20,7 +20,7 @@ import spec.protocol
 from checker.prove import counterexample, facade
 from checker.prove.counterexample import tell, witness
 from checker.prove.obligations import Obligation, Protocol, law_obligations, protocol_obligations
-from checker.prove.prove import NOT_PROVED, PROVED, USAGE, prove
+from checker.prove.prove import NOT_PROVED, PROVED, USAGE, concerned, known_names, prove, selected, unknown_names
 from checker.prove.run import E_MATCHING, remembered
 from checker.prove.translate import Translator
 from checker.prove.values import Scalar
@@ -82,10 +82,27 @@ def test_unknown_names_are_refused_in_one_line(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "the number of seeds must be at least 1, not 0\n"
 
 
-def test_the_recorded_facts_are_of_obligations_that_exist() -> None:
-    everything: dict[str, Obligation] = {
-        o.key: o for o in itertools.chain(law_obligations(spec.laws), protocol_obligations(spec.protocol))
-    }
+@pytest.fixture(scope="module")
+def everything() -> dict[str, Obligation]:
+    """All that has to be proved, by its key."""
+    return {o.key: o for o in itertools.chain(law_obligations(spec.laws), protocol_obligations(spec.protocol))}
+
+
+def test_what_a_name_does_not_concern_is_nothing_that_it_selects(everything: dict[str, Obligation]) -> None:
+    """Only what is concerned is translated."""
+    pairs = {(o.subject, o.claim): o for o in everything.values()}
+    subjects = {subject for subject, _ in pairs}
+    of_one = (f"{subject}/{claim}" for subject, claim in pairs if subject in ("init", "put", "lib_merge_sees"))
+    names = [name for name in (*known_names(), *of_one) if not unknown_names([name])]
+    asked = {(name, subject) for name in names for subject in subjects if concerned(subject, [name])}
+    selects = {(name, subject) for name in names for (subject, _), o in pairs.items() if selected(o, [name])}
+    assert selects <= asked
+    assert {subject for name, subject in selects if name == "put/inv_due"} >= {"put"}
+    assert all(concerned(subject, []) for subject in subjects)
+    assert not concerned("put", ["receive", "receive/inv_due", "law_join_least"])
+
+
+def test_the_recorded_facts_are_of_obligations_that_exist(everything: dict[str, Obligation]) -> None:
     for key, names in remembered().items():
         assert key in everything, f"facts.json has {key}, which nobody has to prove: run python -m checker.prove.learn"
         assert set(names) <= set(everything[key].usable), key

@@ -16,7 +16,7 @@ from checker.refine import Abstraction, Refinement, refines
 from checker.simulate import Plan, simulate
 from spec import protocol
 from spec.abstraction import abstraction
-from spec.cluster import Action
+from spec.actions import Action
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.protocol import state as abstract
 from spec.types import Key

@@ -22,7 +22,7 @@ from checker.replay import replay
 from checker.shrink import clause_of, shrink
 from checker.simulate import Plan, Simulation, Walked, simulate, steps_one_by_one
 from checker.simulate_report import run_simulation, walked_json, walked_line
-from spec.cluster import Action
+from spec.actions import Action
 from spec.world import State
 from tests.machines import odd
 from tests.machines.abd import Abd

@@ -17,8 +17,7 @@ from msgspec.structs import replace
 
 from checker import stateful
 from checker.stateful import Outcome, StoreMachine, TurnedDown, Unknown
-from spec.clock import NOTHING, Clock, Dot
-from spec.cluster import (
+from spec.actions import (
     Action,
     Arrive,
     Ask,
@@ -30,10 +29,10 @@ from spec.cluster import (
     Expire,
     Heal,
     Restart,
-    apply,
     event_of,
-    initial,
 )
+from spec.clock import NOTHING, Clock, Dot
+from spec.cluster import apply, initial
 from spec.events import Deliver, Event, Reply
 from spec.maps import FSet
 from spec.messages import Failed, Found, Get, Indefinite, Operation, Put, Refused, Repair, Result, Write

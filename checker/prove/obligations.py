@@ -23,8 +23,9 @@ import ast
 import functools
 import itertools
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from checker.prove import facade as z
 from checker.prove.facade import Term
@@ -83,6 +84,15 @@ class Obligation:
     def key(self) -> str:
         """Its name in `facts.json`."""
         return f"{self.subject}/{self.claim}.{self.part}"
+
+
+Wanted: TypeAlias = Callable[[str], bool]
+"""Which subjects to translate: that takes longer than to prove most of what is said of one."""
+
+
+def everything(_subject: str) -> bool:
+    """All of them."""
+    return True
 
 
 # Opaque predicates.
@@ -190,10 +200,12 @@ class PerState:
 # Laws.
 
 
-def law_obligations(laws: types.ModuleType) -> Iterator[Obligation]:
-    """Each law, once with supersession opaque: unfolding it is one of the facts."""
+def law_obligations(laws: types.ModuleType, wanted: Wanted = everything) -> Iterator[Obligation]:
+    """Each law that is wanted, once with supersession opaque: unfolding it is one of the facts."""
     for name, law in functions_of(laws, "law_").items():
         check_uses(laws, name)
+        if not wanted(name):
+            continue
         parameter = laws.BY_INDUCTION.get(name)
         if parameter is None:
             t = Translator({supersedes: opaque_supersedes})
@@ -434,11 +446,13 @@ def check_library_uses(protocol: Protocol, uses: Function) -> None:
             raise OutsideSubset(source_of(uses).place(node), f"`{node.func.id}`", "use only lib_… lemmas")
 
 
-def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
-    """The library lemmas, the base case, and every action."""
+def protocol_obligations(module: types.ModuleType, wanted: Wanted = everything) -> Iterator[Obligation]:
+    """The library lemmas, the base case, and every action, as far as they are wanted."""
     protocol = Protocol(module)
     for name, lemma in protocol.libraries.items():
         check_uses(module, name)
+        if not wanted(name):
+            continue
         known = protocol.any_state()
         t = known.translator
         arguments = {"s": known.state, **t.parameters(lemma, skip=1)}
@@ -452,13 +466,15 @@ def protocol_obligations(module: types.ModuleType) -> Iterator[Obligation]:
             facts[symbol] = [meaning]
         for i, part in enumerate(z.conjuncts(goal)):
             yield Obligation(name, "lemma", i, part, Context(t, facts), tuple(facts))
-    known = protocol.any_state()
-    t = known.translator
-    facts = {"init": [t.formula(protocol.functions["init"], [known.state])]}
-    for symbol, meaning in known.definitions(t):
-        facts[symbol] = [meaning]
-    for name, goal in known.holds.items():
-        for i, part in enumerate(z.conjuncts(goal)):
-            yield Obligation("init", name, i, part, Context(t, facts), tuple(facts))
+    if wanted("init"):
+        known = protocol.any_state()
+        t = known.translator
+        facts = {"init": [t.formula(protocol.functions["init"], [known.state])]}
+        for symbol, meaning in known.definitions(t):
+            facts[symbol] = [meaning]
+        for name, goal in known.holds.items():
+            for i, part in enumerate(z.conjuncts(goal)):
+                yield Obligation("init", name, i, part, Context(t, facts), tuple(facts))
     for action in protocol.actions:
-        yield from protocol.step(action).obligations()
+        if wanted(action):
+            yield from protocol.step(action).obligations()

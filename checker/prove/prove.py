@@ -90,6 +90,17 @@ def selected(obligation: Obligation, names: Sequence[str]) -> bool:
     )
 
 
+def concerned(subject: str, names: Sequence[str]) -> bool:
+    """Whether the names ask for anything about a subject, as far as that can be told before it is translated."""
+    if not names or any(name == subject or name.startswith((f"{subject}/", f"{subject}_lemma_")) for name in names):
+        return True
+    if subject.startswith("law_"):
+        return False
+    if subject.startswith("lib_"):
+        return any("inv_" in name for name in names)
+    return any(name == "promise" or name.startswith("inv_") for name in names)
+
+
 # Settling claims.
 
 
@@ -140,7 +151,11 @@ def run(names: Sequence[str], seed: int) -> Iterator[Line]:
     """Everything that the names ask for (everything, if there are none), in order; nothing rests on what failed."""
     facts = remembered()
     failed = False
-    for parts in grouped(o for o in law_obligations(spec.laws) if selected(o, names)):
+
+    def wanted(subject: str) -> bool:
+        return concerned(subject, names)
+
+    for parts in grouped(o for o in law_obligations(spec.laws, wanted) if selected(o, names)):
         line = settle(parts, facts, seed)
         failed = failed or line.fails
         yield line
@@ -153,7 +168,7 @@ def run(names: Sequence[str], seed: int) -> Iterator[Line]:
     if failed:
         return
     unsupported: set[str] = set()
-    for parts in grouped(o for o in protocol_obligations(spec.protocol) if selected(o, names)):
+    for parts in grouped(o for o in protocol_obligations(spec.protocol, wanted) if selected(o, names)):
         usable = [replace(p, usable=tuple(f for f in p.usable if f not in unsupported)) for p in parts]
         line = settle(usable, facts, seed)
         yield line
