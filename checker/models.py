@@ -571,6 +571,21 @@ MODELS["amnesia-anything"] = Model(
     endless=True,
 )
 
+MODELS["amnesia-of-two"] = Model(
+    about="three nodes, W = 3: disks of two of them are lost and replaced by copies, even at once, and each fault once",
+    scenario=world(
+        (V, G, S),
+        (G, S),
+        r=1,
+        w=3,
+        contacts=(FIRST, SECOND),
+        losing=(FIRST, SECOND),
+        faults=Faults(drops=1, crashes=1, cuts=1, wipes=2, backups=2, restores=2),
+    ),
+    claims=(*ALL_CLAIMS, "catches-up"),
+    endless=True,
+)
+
 
 def machine_of(name: str, only: Sequence[str] = ()) -> ClusterMachine:
     """The machine of a named model, with all its claims or only these."""
