@@ -405,6 +405,13 @@ MODELS: dict[str, Model] = {
         ),
         claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
     ),
+    "restore-stranger": Model(
+        about="four nodes, strict placement: two puts; the first owner and who owns nothing come back with copies",
+        scenario=world(
+            (P, P), nodes=4, contacts=(FIRST,), losing=(FIRST, OFF), strict=True, faults=Faults(backups=2, restores=2)
+        ),
+        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
+    ),
     "young-copy": Model(
         about="two puts; a copy of the disk comes back that is no older than the last mark that others saw of it",
         scenario=replace(world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE), young_copies=True),
@@ -565,7 +572,7 @@ MODELS["amnesia-anything"] = Model(
     scenario=replace(
         MODELS["sloppy-anything"].scenario,
         losing=(FIRST, SECOND, OFF),
-        faults=Faults(suspicions=3, drops=1, crashes=1, cuts=1, wipes=1, backups=1, restores=1),
+        faults=Faults(suspicions=3, drops=1, crashes=1, cuts=1, wipes=2, backups=2, restores=2),
     ),
     claims=SLOPPY_CLAIMS,
     endless=True,

@@ -6,17 +6,17 @@ would deny what it once acknowledged; and a put that it is asked for again it wo
 
 **Marks** tell. A node that runs and stores counts up a *mark* on its disk from time to time, and tells the others, who
 keep the highest that they saw of it. When it comes up it asks them. A disk that is behind what anybody saw is from the
-past. Until W - 1 others, and one at least, have answered the node is not *confirmed*: it stores what it is sent, which
-can do no harm, but answers no read, and if it has to name a write, it does so under a new incarnation. Fewer would not
-do: their disks may be from the past as well, and each would confirm the other. Whoever saw a later mark and was
-down, or cut off, says so as soon as he hears of an earlier one. What no mark tells is what happened after the last
-one that any who answer saw: a copy of the disk that is younger than that is not found out.
+past. Until enough have answered the node is not *confirmed*: it stores what it is sent, which can do no harm, but
+answers no read, and if it has to name a write, it does so under a new incarnation. Enough are W of every preference
+list, itself included: with fewer, all whom it heard may have disks from the past as well, and confirm each other.
+Whoever saw a later mark and was down, or cut off, says so as soon as he hears of an earlier one. What no mark tells is
+what happened after the last one that any who answer saw: a copy of the disk that is younger than that is not found out.
 
 A node *begins anew* on a new disk, and when it learns that its own is from the past. It takes a new incarnation, so
 that no name is used twice: what its rows minted before is not continued. It *lacks*, durably, what each other node
 holds of its keys; it asks them for it, in the order of keys, a batch at a time, and merges what comes. Whoever has
 given all is lacked no more. A node answers for a key once it lacks nothing of the key's other owners: one of them
-holds whatever it had acknowledged, if fewer than W of the disks were lost. Meanwhile it takes writes like everybody.
+holds whatever it had acknowledged, if fewer than W of their disks were lost. Meanwhile it takes writes like everybody.
 (That holds under strict placement. Under sloppy placement a fallback may hold it instead, and what a fallback owed is
 lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
 
@@ -106,7 +106,7 @@ def learn(node: Node, storage: Storage, source: NodeId, message: Known) -> Outco
 def vouched_for(node: Node, source: NodeId) -> Node:
     """The node when one more has said that its disk is not from the past."""
     vouchers = node.vouchers | FSet.of([source])
-    if is_vouched_for(vouchers, node.config):
+    if is_vouched_for(node, vouchers):
         return replace(node, confirmed=True, vouchers=FSet())
     return replace(node, vouchers=vouchers)
 

@@ -1,8 +1,8 @@
 """Which actions are possible in a state.
 
 Any message may be delivered next, any timer may fire at any time, and each fault may strike whenever its budget allows.
-A disk may be lost, or replaced by a copy of it, only while fewer than W of the disks that knew something are lost and
-not made up for; what a fallback owed on a lost disk, nobody gives back to it.
+A disk may be lost, or replaced by a copy of it, only while fewer than W owners of the key have lost something that is
+not made up for: their disk, or what a fallback owed them, which nobody gives back to it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from spec.failures import was_lacking
 from spec.maps import FSet
 from spec.messages import Get, Handoff, Operation, Put, Taken, as_asked_again
 from spec.network import Network
+from spec.ring import owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import NodeId, RequestId, Value
 from spec.world import BlindPut, Client, Look, Scenario, SeenPut, ShownPut, State, Task, request_at_hand
@@ -137,7 +138,7 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
     faults = state.faults
     for name in scenario.losing:
         copy = state.servers[name].backup
-        enough = len(not_made_up_for(state) | FSet((name,))) < scenario.config.w
+        enough = enough_are_left(scenario, state, not_made_up_for(state) | lost_with(scenario, state, name))
         if faults.wipes and enough:
             yield Wipe(name)
         everybody = all(other.node.started for _, other in state.servers.items())
@@ -145,6 +146,17 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
             yield Backup(name)
         if faults.restores and enough and copy is not None:
             yield Restore(name)
+
+
+def enough_are_left(scenario: Scenario, state: State, lost: FSet[NodeId]) -> bool:
+    """Whether fewer than W owners of the key are among these, so that one of any W is not."""
+    ring = state.servers.items()[0][1].node.ring
+    return len(lost & FSet.of(owners_of(ring, scenario.key, scenario.config.n))) < scenario.config.w
+
+
+def lost_with(scenario: Scenario, state: State, name: NodeId) -> FSet[NodeId]:
+    """Who loses something with the disk of a node: the node, and to whom it owes something."""
+    return state.servers[name].disk.row(scenario.key).owed | FSet((name,))
 
 
 def not_made_up_for(state: State) -> FSet[NodeId]:

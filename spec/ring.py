@@ -18,6 +18,7 @@ from hashlib import md5
 
 from msgspec import Struct
 
+from spec.maps import FSet
 from spec.types import Config, Key, NodeId, require
 
 POSITIONS = 2**128
@@ -100,6 +101,12 @@ def build_ring(members: tuple[Member, ...], config: Config) -> Ring:
 def walk_of(ring: Ring, key: Key) -> tuple[NodeId, ...]:
     """All nodes, in the order in which a key would have them: its owners, then who may stand in for them."""
     return ring.walks[partition_of(key, len(ring.walks))]
+
+
+@lru_cache(maxsize=16)
+def preference_lists(ring: Ring, n: int) -> FSet[FSet[NodeId]]:
+    """The owners of each partition, without their order."""
+    return FSet.of(FSet.of(walk[:n]) for walk in ring.walks)
 
 
 def owners_of(ring: Ring, key: Key, n: int) -> tuple[NodeId, ...]:

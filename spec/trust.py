@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from spec.maps import FSet
 from spec.quorum import is_quorum
-from spec.ring import owners_of
+from spec.ring import owners_of, preference_lists
 from spec.rows import Disk, Row
 from spec.siblings import context_of
 from spec.state import Node, Storage
-from spec.types import Config, Key, NodeId
+from spec.types import Key, NodeId
 
 
 def others(node: Node) -> FSet[NodeId]:
@@ -34,12 +34,16 @@ def is_behind(disk: Disk, mark: int) -> bool:
     return disk.mark < mark
 
 
-def is_vouched_for(vouchers: FSet[NodeId], config: Config) -> bool:
-    """Whether enough others have seen no later mark of a disk than it has.
+def is_vouched_for(node: Node, vouchers: FSet[NodeId]) -> bool:
+    """Whether enough others have seen no later mark of a node's disk than it has: at least one.
 
-    If fewer than W disks are lost or from the past, this one among them, one of W - 1 others is neither.
+    Of every preference list under which the node may write they are W, with the node itself if it is in it: so many
+    that, if fewer than W disks of the list are lost or from the past, one of the others is neither.
     """
-    return is_quorum(vouchers, max(1, config.w - 1))
+    lists = preference_lists(node.ring, node.config.n)
+    told = vouchers | FSet.of([node.name])
+    concerned = [owners for owners in lists if node.config.sloppy or node.name in owners]
+    return len(vouchers) > 0 and all(is_quorum(told & owners, node.config.w) for owners in concerned)
 
 
 def may_answer(node: Node, disk: Disk, key: Key) -> bool:

@@ -440,9 +440,17 @@ MUTANTS = (
     Mutant(
         name="disks that may both be from the past confirm each other",
         file="trust.py",
-        old="is_quorum(vouchers, max(1, config.w - 1))",
-        new="is_quorum(vouchers, 1)",
+        old="all(is_quorum(told & owners, node.config.w) for owners in concerned)",
+        new="True",
         model="restore-two",
+        claim="dot-uniqueness",
+    ),
+    Mutant(
+        name="those who own nothing of a key say that its owner's disk is not from the past",
+        file="trust.py",
+        old="is_quorum(told & owners, node.config.w)",
+        new="is_quorum(told, node.config.w)",
+        model="restore-stranger",
         claim="dot-uniqueness",
     ),
     Mutant(
@@ -496,8 +504,8 @@ MUTANTS = (
     Mutant(
         name="as many disks may be lost as hold a write",
         file="enabled.py",
-        old="enough = len(not_made_up_for(state) | FSet((name,))) < scenario.config.w",
-        new="enough = True",
+        old="    return len(lost & FSet.of(owners_of(ring, scenario.key, scenario.config.n))) < scenario.config.w",
+        new="    return True",
         model="wipe-both",
         claim="no-lost-write",
     ),

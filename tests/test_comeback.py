@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import pytest
 from msgspec.structs import replace
 
 from spec.events import Beat, Deliver
 from spec.maps import FSet
 from spec.messages import Answer, Failed, Fetch, Fetched, Found, Indefinite, Known, Mark, Put, Read, Stored
 from spec.network import Envelope
+from spec.ring import preference_lists
 from spec.rows import Disk
+from spec.trust import is_vouched_for
 from spec.types import Key, Limits, NodeId
 from spec.world import Memory
 from tests.small import KEY, Hands, get, put, request, small_config
@@ -407,3 +412,30 @@ def test_where_w_is_3_a_node_waits_for_two_others_and_may_ask_one_of_them_twice(
     hands.deliver()
     assert (hands.servers[A].node.confirmed, hands.servers[A].node.vouchers) == (True, FSet())
     assert disk(hands, A).incarnation == "disk-a"
+
+
+def test_who_owns_nothing_of_a_key_cannot_say_that_an_owner_need_not_wonder() -> None:
+    hands = Hands("abcd")
+    first, second, _ = hands.owners()
+    stranger = hands.stranger()
+    hands.crash(first)
+    hands.start(first)
+    hands.deliver(lambda e: stranger in (e.source, e.target))
+    assert (hands.servers[first].node.confirmed, hands.servers[first].node.vouchers) == (False, FSet.of([stranger]))
+    hands.deliver(lambda e: second in (e.source, e.target))
+    assert hands.servers[first].node.confirmed
+
+
+@pytest.mark.parametrize("sloppy", [False, True])
+def test_whom_a_node_has_to_hear_of_each_preference_list(sloppy: bool) -> None:
+    """W of each that it is in, itself one of them, and of the others too, if it may stand in for their owners."""
+    hands = Hands("abcde", small_config(n=3, w=2, sloppy=sloppy))
+    node = hands.servers[A].node
+    everybody = preference_lists(node.ring, 3)
+    assert {A in owners for owners in everybody} == {True, False}
+    for size in range(5):
+        for vouchers in map(FSet.of, combinations([B, C, NodeId("d"), NodeId("e")], size)):
+            enough = all(
+                len(vouchers & owners) >= (1 if A in owners else 2) for owners in everybody if sloppy or A in owners
+            )
+            assert is_vouched_for(node, vouchers) == (enough and size > 0)
