@@ -65,6 +65,8 @@ class Refinement:
             allowed, state = self.perform(state, move)
             if not allowed:
                 return f"the protocol does not allow {told(move)} there"
+        if state == meant:
+            return None
         for move in remainder(state, meant):
             allowed, state = self.perform(state, move)
             assert allowed, "what is there can be lost"
