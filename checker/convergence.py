@@ -21,9 +21,9 @@ from spec.actions import Action, Arrive, Ask, Drop, Expire
 from spec.enabled import is_final
 from spec.messages import Write
 from spec.network import Envelope
-from spec.properties import replicas
 from spec.ring import owners_of
 from spec.spent import DRIVER, Driver
+from spec.views import replicas
 from spec.world import Faults, Scenario, State
 
 Condition: TypeAlias = Literal["delivery", "patience", "repairs-arrive"]
