@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from checker.check import Registry
 from checker.cluster_machine import ClusterMachine
 from checker.machine import Eventually, Fair, Liveness
-from checker.models import DROP, G, P, world
+from checker.worlds import DROP, G, P, world
 from spec.actions import Action, Arrive, Ask, Drop, Expire
 from spec.enabled import is_final
 from spec.messages import Write
