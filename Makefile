@@ -25,7 +25,7 @@ demo: setup ## the main job, end to end on this machine: real processes, sockets
 
 test: lint ## lint, types and every test but the long ones
 	$(SAY)
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## style (ruff) and types (mypy, strict)
 	$(SAY)

@@ -43,7 +43,17 @@ ACTION_KINDS = (
 )
 
 SPECIFICATION = Path(cluster.__file__).parent
-NOT_DECIDING = ("properties", "history", "laws", "protocol", "abstraction", "witness")
+NOT_DECIDING = (
+    "views",
+    "version_properties",
+    "client_properties",
+    "replica_properties",
+    "properties",
+    "history",
+    "laws",
+    "abstraction",
+    "witness",
+)
 
 
 class ClusterMachine:

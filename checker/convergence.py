@@ -16,14 +16,14 @@ from typing import Literal, TypeAlias
 from checker.check import Registry
 from checker.cluster_machine import ClusterMachine
 from checker.machine import Eventually, Fair, Liveness
-from checker.models import DROP, G, P, world
+from checker.worlds import DROP, G, P, world
 from spec.actions import Action, Arrive, Ask, Drop, Expire
 from spec.enabled import is_final
 from spec.messages import Write
 from spec.network import Envelope
-from spec.properties import replicas
 from spec.ring import owners_of
 from spec.spent import DRIVER, Driver
+from spec.views import replicas
 from spec.world import Faults, Scenario, State
 
 Condition: TypeAlias = Literal["delivery", "patience", "repairs-arrive"]

@@ -32,7 +32,7 @@ from checker.check import Registry
 from checker.cluster_machine import ClusterMachine
 from checker.convergence import CONVERGENCE, delivered, going_on
 from checker.machine import Fair, LeadsTo, Liveness
-from checker.models import FIRST, HINT_CLAIMS, G, P, walk, world
+from checker.worlds import FIRST, HINT_CLAIMS, G, P, walk, world
 from spec.actions import Action, Ask, Crash, CrashAfterCommit, Expire, HandOver, Heal, Restart, Suspect
 from spec.enabled import is_final
 from spec.messages import Get

@@ -18,9 +18,10 @@ from spec.events import Event
 from spec.history import History
 from spec.maps import FMap
 from spec.network import Envelope, Network
-from spec.properties import EXPLORED_CLAIMS, WITNESSES, StateCheck
+from spec.properties import EXPLORED_CLAIMS, WITNESSES
 from spec.siblings import Siblings
 from spec.spent import AdvanceFunction, Driver
+from spec.views import StateCheck
 from spec.world import Advance, Faults, Server, State
 
 Reads: TypeAlias = Callable[[State], Hashable]

@@ -9,149 +9,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from checker.cluster_machine import ClusterMachine
-from spec.properties import EXPLORED_CLAIMS
-from spec.quorum import GetWishes, PutWishes
-from spec.ring import Member, build_ring, owners_of
-from spec.types import Config, Key, Limits, NodeId
-from spec.world import BlindPut, Faults, Look, Scenario, SeenPut, ShownPut, Task
-
-
-class Model(Struct, frozen=True, kw_only=True):
-    """A named world and what is claimed of it."""
-
-    about: str
-    scenario: Scenario
-    claims: tuple[str, ...]
-    must_fail: str = ""
-    """The claim that is false here on purpose."""
-    too_large: bool = False
-    """Whether only what stands for its states can be searched to the end (`ringspec check --reduce`)."""
-    endless: bool = False
-    """Whether it is there to be walked over (`ringspec simulate`): no search comes to its end."""
-
-
-P, G, S, V = BlindPut(), Look(), SeenPut(), ShownPut()
-PUT_ONE, PUT_ALL, PUT_TWO = BlindPut(PutWishes(w="one")), BlindPut(PutWishes(w="all")), BlindPut(PutWishes(pw=2))
-GET_ONE, GET_ALL, GET_TWO = Look(GetWishes(r="one")), Look(GetWishes(r="all")), Look(GetWishes(pr=2))
-IF_NONE, IF_SAME = BlindPut(condition="none-match"), SeenPut(condition="context-unchanged")
-GET_ANY = Look(GetWishes(r="one", notfound_ok=False))
-GET_MOST = Look(GetWishes(r="one", notfound_ok=False, basic_quorum=True))
-KEY = Key(b"cart")
-
-PUT_CLAIMS = (
-    "dot-uniqueness",
-    "no-lost-write",
-    "exact-discard",
-    "only-maximal",
-    "one-dot-per-request",
-    "quorum-meaning-put",
-    "placement",
-    "merge-is-join",
+from checker.lost_disks import OF_LOST_DISKS
+from checker.worlds import (
+    ALL_CLAIMS,
+    CONDITION_CLAIMS,
+    CRASH,
+    CUT,
+    DROP,
+    DUPLICATE,
+    FAULTS,
+    FIRST,
+    GET_ALL,
+    GET_ANY,
+    GET_MOST,
+    GET_ONE,
+    GET_TWO,
+    HINT_CLAIMS,
+    IF_NONE,
+    IF_SAME,
+    OFF,
+    OFF_PAIR,
+    OFF_TWO,
+    ONE_AT_A_TIME,
+    ONE_HINT,
+    ONE_PUT_CLAIMS,
+    OWNERS,
+    PUT_ALL,
+    PUT_CLAIMS,
+    PUT_ONE,
+    PUT_TWO,
+    SECOND,
+    SHORT_MEMORY,
+    SLOPPY_CLAIMS,
+    STAND_IN,
+    WISH_CLAIMS,
+    G,
+    Model,
+    P,
+    S,
+    V,
+    blocking,
+    both,
+    preset,
+    standing_in,
+    updates,
+    world,
 )
-# In most models there is no occasion.
-ELSEWHERE = (
-    "refusal-is-final",
-    "hint-conservation",
-    "hint-limit",
-    "catches-up",
-    "conditional-put",
-    "compare-and-swap",
-)
-ALL_CLAIMS = tuple(claim.name for claim in EXPLORED_CLAIMS if claim.name not in ELSEWHERE)
-HINT_CLAIMS = (
-    "no-lost-write",
-    "one-dot-per-request",
-    "quorum-meaning-put",
-    "placement",
-    "hint-conservation",
-)
-SHOWN_HINT_CLAIMS = (*HINT_CLAIMS, "context-honesty")
-ONE_PUT_CLAIMS = (
-    "no-lost-write",
-    "one-dot-per-request",
-    "quorum-meaning-put",
-    "quorum-meaning-get",
-    "context-honesty",
-    "read-repair",
-)
-
-
-CONDITION_CLAIMS = ("conditional-put", "one-dot-per-request", "refusal-is-final", "no-lost-write")
-WISH_CLAIMS = ("no-lost-write", "quorum-meaning-put", "quorum-meaning-get")
-
-
-def world(
-    *programs: tuple[Task, ...],
-    nodes: int = 3,
-    n: int = 3,
-    r: int = 2,
-    w: int = 2,
-    contacts: tuple[NodeId, ...] = (),
-    faults: Faults = Faults(),  # noqa: B008 - immutable
-    limits: Limits = Limits(),  # noqa: B008 - immutable
-    patience: int = 0,
-    suspicious: tuple[NodeId, ...] | None = None,
-    strict: bool = False,
-    losing: tuple[NodeId, ...] = (),
-) -> Scenario:
-    """A scenario of n replicas on a small ring; clients may ask any node unless told whom."""
-    config = Config(n=n, r=r, w=w, partitions=1, tokens=1, sloppy=suspicious is not None and not strict, limits=limits)
-    members = tuple(Member(NodeId(chr(ord("a") + i))) for i in range(nodes))
-    everyone = tuple(member.name for member in members)
-    return Scenario(
-        config=config,
-        members=members,
-        key=KEY,
-        programs=programs,
-        contacts=contacts or everyone,
-        faults=faults,
-        suspicious=suspicious or (),
-        losing=losing,
-        patience=patience,
-    )
-
-
-def blocking(scenario: Scenario) -> Scenario:
-    """The same, with repair before the reply."""
-    return replace(scenario, config=replace(scenario.config, blocking_repair=True))
-
-
-def walk(nodes: int, n: int = 3) -> tuple[NodeId, ...]:
-    """All nodes of a world, in the order of the key's walk: its owners first."""
-    scenario = world((), nodes=nodes, n=n, r=1, w=1)
-    return owners_of(build_ring(scenario.members, scenario.config), KEY, nodes)
-
-
-DROP, DUPLICATE, CRASH, CUT = Faults(drops=1), Faults(duplicates=1), Faults(crashes=1), Faults(cuts=1)
-WIPE, RESTORE = Faults(wipes=1), Faults(backups=1, restores=1)
-ONE_AT_A_TIME = Limits(requests_in_flight=1)
-SHORT_MEMORY = Limits(remembered_requests=1)
-ONE_HINT = Limits(hints=1)
-FIRST, SECOND, *_, OFF = walk(4)
-PAIR = walk(2, n=2)
-*OWNERS, OFF_PAIR = walk(3, n=2)
-*_, STAND_IN = walk(2, n=1)
-*_, OFF_TWO = walk(4, n=2)
-
-
-def both(a: Faults, b: Faults) -> Faults:
-    """The budgets of two kinds of fault together."""
-    return Faults(**{kind: getattr(a, kind) + getattr(b, kind) for kind in Faults.__struct_fields__})
-
-
-def preset(n: int, w: int, r: int) -> Model:
-    """A choice of quorums that everybody knows, in the same small world as the others."""
-    return Model(
-        about=f"(N, W, R) = ({n}, {w}, {r}): a put, a get, a lost message, a crash and restart",
-        scenario=world((P, G), n=n, w=w, r=r, faults=Faults(drops=1, crashes=1)),
-        claims=ONE_PUT_CLAIMS,
-        must_fail="" if w + r > n else "quorum-meaning-get",
-    )
-
+from spec.quorum import PutWishes
+from spec.world import BlindPut, Faults
 
 MODELS: dict[str, Model] = {
     "puts-get": Model(
@@ -326,98 +234,7 @@ MODELS: dict[str, Model] = {
         ),
         claims=(*HINT_CLAIMS[1:], "hint-limit"),
     ),
-    "wipe": Model(
-        about="a put and a get; the first owner comes back with an empty disk, at any moment",
-        scenario=world((P, G), contacts=(FIRST, SECOND), losing=(FIRST,), faults=WIPE),
-        claims=(*ONE_PUT_CLAIMS, "catches-up"),
-    ),
-    "wipe-puts": Model(
-        about="two puts of one client at the first owner, which comes back with an empty disk, at any moment",
-        scenario=world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),
-        claims=(*PUT_CLAIMS, "catches-up"),
-    ),
-    "wipe-of-four": Model(
-        about="four nodes, strict placement: a put, and the first owner comes back with an empty disk, at any moment",
-        scenario=world((P,), nodes=4, contacts=(FIRST,), losing=(FIRST,), strict=True, faults=WIPE),
-        claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "catches-up"),
-    ),
-    "wipe-crash": Model(
-        about="a put; the first owner comes back with an empty disk, and any one node crashes, at any moment",
-        scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=Faults(wipes=1, crashes=1)),
-        claims=("no-lost-write", "one-dot-per-request", "quorum-meaning-put", "catches-up"),
-    ),
-    "sloppy-put-wipe": Model(
-        about="four nodes, a put, a suspicion; the node that owns nothing loses its disk, and with it what it owed",
-        scenario=world(
-            (P,),
-            nodes=4,
-            contacts=(FIRST,),
-            suspicious=(FIRST,),
-            losing=(OFF,),
-            faults=Faults(suspicions=1, wipes=1),
-        ),
-        claims=HINT_CLAIMS,
-    ),
-    "wipe-again": Model(
-        about="a put of a client that asks again for what it does not know, of a node that may lose its disk",
-        scenario=world((P,), contacts=(FIRST,), losing=(FIRST,), faults=WIPE, patience=2),
-        claims=("no-lost-write", "one-dot-per-request"),
-    ),
-    "restart-again": Model(
-        about="two puts, asked again, of a node that may crash, and then has to ask whether its disk is from the past",
-        scenario=world((P,), (P,), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR[:1], faults=CRASH, patience=1),
-        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
-    ),
-    "wipe-show": Model(
-        about="a client writes over what its put left, at the first owner, which comes back with an empty disk",
-        scenario=world((V, S), contacts=(FIRST,), losing=(FIRST,), faults=WIPE),
-        claims=("exact-discard", "only-maximal", "context-honesty", "catches-up"),
-    ),
-    "restore": Model(
-        about="a put and a get; the first owner comes back with an earlier copy of its disk",
-        scenario=world((P, G), contacts=(FIRST, SECOND), losing=(FIRST,), faults=RESTORE),
-        claims=(*ONE_PUT_CLAIMS, "catches-up"),
-    ),
-    "restore-puts": Model(
-        about="two puts of one client at the first owner, which comes back with an earlier copy of its disk",
-        scenario=world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE),
-        claims=(*PUT_CLAIMS, "catches-up"),
-    ),
-    "wipe-both": Model(
-        about="two replicas, W = 2, R = 1: a put and a get; disks are lost twice, one of them at a time",
-        scenario=world((P, G), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR, faults=Faults(wipes=2)),
-        claims=(*ONE_PUT_CLAIMS, "catches-up"),
-    ),
-    "wipe-restore": Model(
-        about="two replicas: two puts at one; either comes back with an empty disk, or an earlier copy of its own",
-        scenario=world((P, P), nodes=2, n=2, r=1, contacts=PAIR[:1], losing=PAIR, faults=both(WIPE, RESTORE)),
-        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
-    ),
-    "wipe-restore-three": Model(
-        about="W = 3: two puts at the first owner; it comes back with a copy, the second with an empty disk",
-        scenario=world((P, P), r=1, w=3, contacts=(FIRST,), losing=(FIRST, SECOND), faults=both(WIPE, RESTORE)),
-        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
-    ),
-    "restore-two": Model(
-        about="W = 3: two puts at the first owner; it and the second come back with copies of theirs, even at once",
-        scenario=world(
-            (P, P), r=1, w=3, contacts=(FIRST,), losing=(FIRST, SECOND), faults=Faults(backups=2, restores=2)
-        ),
-        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
-    ),
-    "restore-stranger": Model(
-        about="four nodes, strict placement: two puts; the first owner and who owns nothing come back with copies",
-        scenario=world(
-            (P, P), nodes=4, contacts=(FIRST,), losing=(FIRST, OFF), strict=True, faults=Faults(backups=2, restores=2)
-        ),
-        claims=("dot-uniqueness", "no-lost-write", "one-dot-per-request"),
-    ),
-    "young-copy": Model(
-        about="two puts; a copy of the disk comes back that is no older than the last mark that others saw of it",
-        scenario=replace(world((P, P), contacts=(FIRST,), losing=(FIRST,), faults=RESTORE), young_copies=True),
-        claims=("dot-uniqueness",),
-        must_fail="dot-uniqueness",
-    ),
+    **OF_LOST_DISKS,
     "strict-suspect": Model(
         about="four nodes, strict placement: a put, a get, and a suspicion that must not matter",
         scenario=world(
@@ -517,30 +334,6 @@ MODELS: dict[str, Model] = {
 }
 
 
-FAULTS: dict[str, tuple[str, Faults]] = {
-    "crash": ("any one node crashes, at any moment, and comes back", CRASH),
-    "drop": ("any one message is lost", DROP),
-    "duplicate": ("any one message is repeated", DUPLICATE),
-    "cut": ("the network is cut in two, in any way, and heals", CUT),
-}
-
-
-def updates(about: str, faults: Faults = Faults(), *, repeating: bool = False) -> Model:  # noqa: B008 - immutable
-    """Two clients, each of which reads and then writes back with the context of what it saw, under these faults."""
-    scenario = replace(world((G, S), (G, S), faults=faults), repeating=repeating)
-    return Model(
-        about=f"two clients read and write back; {about}", scenario=scenario, claims=ALL_CLAIMS, too_large=True
-    )
-
-
-def standing_in(about: str, *programs: tuple[Task, ...], faults: Faults = Faults()) -> Model:  # noqa: B008 - immutable
-    """Four nodes, three replicas: what clients do at the first owner, which may come to suspect any other, once."""
-    scenario = world(
-        *programs, nodes=4, contacts=(FIRST,), suspicious=(FIRST,), faults=both(Faults(suspicions=1), faults)
-    )
-    return Model(about=f"four nodes, a suspicion; {about}", scenario=scenario, claims=SHOWN_HINT_CLAIMS)
-
-
 MODELS |= {f"preset-{n}{w}{r}": preset(n, w, r) for n, w, r in ((3, 2, 2), (3, 3, 1), (3, 1, 1))}
 MODELS["sloppy-put"] = standing_in("a put", (V,))
 MODELS |= {f"sloppy-put-{name}": standing_in(f"a put; {about}", (V,), faults=f) for name, (about, f) in FAULTS.items()}
@@ -553,7 +346,6 @@ MODELS["updates-anything"] = updates(
 )
 
 
-SLOPPY_CLAIMS = tuple(name for name in (*ALL_CLAIMS, "hint-conservation") if name != "quorum-meaning-get")
 MODELS["sloppy-anything"] = Model(
     about="four nodes, two clients that read and write at three of them, suspicions, and each fault once",
     scenario=world(

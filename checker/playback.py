@@ -32,9 +32,9 @@ from spec.events import (
     request_of,
 )
 from spec.messages import Fetched, Forward, Handoff, Read, Repair, Taken, Write
-from spec.properties import show_set
 from spec.trace import Invoked, Returned, Step
 from spec.types import Key, RequestId
+from spec.views import show_set
 
 
 def play_back(

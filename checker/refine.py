@@ -24,6 +24,10 @@ from spec.world import Scenario, State
 UNASKED = Key(b"a key that nobody asks for")
 PROTOCOL = functions_of(protocol)
 
+REMEMBERED = 8_192
+"""How many meanings of states are kept: about 40 MB. A state is met once as what it comes from, and often before, as
+what leads there."""
+
 Abstraction = Callable[[Scenario, State, Key], abstract.State]
 
 
@@ -38,10 +42,10 @@ class Refinement:
         self._known: dict[tuple[Key, State], abstract.State] = {}
 
     def meaning(self, state: State, key: Key) -> abstract.State:
-        """The protocol state that a state stands for; the last few are remembered."""
+        """The protocol state that a state stands for; the last ones are remembered."""
         known = self._known.get((key, state))
         if known is None:
-            if len(self._known) > 64:
+            if len(self._known) >= REMEMBERED:
                 self._known.clear()
             known = self._known[key, state] = self._abstracted(self.scenario, state, key)
         return known
@@ -61,6 +65,8 @@ class Refinement:
             allowed, state = self.perform(state, move)
             if not allowed:
                 return f"the protocol does not allow {told(move)} there"
+        if state == meant:
+            return None
         for move in remainder(state, meant):
             allowed, state = self.perform(state, move)
             assert allowed, "what is there can be lost"

@@ -50,11 +50,11 @@ from spec.messages import (
     Written,
 )
 from spec.network import Envelope, rank
-from spec.properties import show_set
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.state import GetInFlight, PutInFlight
 from spec.types import NO_REQUEST
+from spec.views import show_set
 from spec.world import Client, Server, State, client_id
 
 

@@ -21,6 +21,11 @@ settings.register_profile("desk", PATIENT, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "desk"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: in the end no worker waits for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 class AtOnce:
     """Names what fails when it fails: a run that is ended before its end has no summary."""
 

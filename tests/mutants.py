@@ -1,13 +1,17 @@
 """Deliberate mistakes in the specification, each the smallest edit that makes it, and what has to notice it.
 
 A mutant is an edit of `spec/`, carried as those of the museum are (`checker.bugs.edits`); the checker and the runtime
-beside it stay as they are. `python -m tests.mutants NAME check …` is `ringspec check …` with the mutant of that name.
+beside it stay as they are. `echo '[["check", …], …]' | python -m tests.mutants NAME` says what `ringspec check …` says
+with the mutant of that name, and so on.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
+import msgspec
 from msgspec import Struct
 
 from checker.bugs.edits import Edit, carry
@@ -540,14 +544,32 @@ MUTANTS = (
 )
 
 
-def main(name: str, arguments: list[str]) -> None:
-    """`ringspec` with a mutant."""
+class Ended(Struct, frozen=True):
+    """What became of a command."""
+
+    status: int
+    out: str
+    err: str
+
+
+def main(name: str, commands: list[list[str]]) -> list[Ended]:
+    """`ringspec …` with a mutant, once for each command: in one process, for starting takes longer than most."""
     carry("", [next(Edit(m.file, m.old, m.new) for m in MUTANTS if m.name == name)])
 
     from impl.cli import main
 
-    main(arguments)
+    ended = list[Ended]()
+    for command in commands:
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            status = 0
+            try:
+                main(command)
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+        ended.append(Ended(status, out.getvalue(), err.getvalue()))
+    return ended
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    commands = msgspec.json.decode(sys.stdin.buffer.read(), type=list[list[str]])
+    sys.stdout.buffer.write(msgspec.json.encode(main(sys.argv[1], commands)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -36,6 +38,18 @@ def run(*args: str | Path, stdin: bytes = b"") -> tuple[int, bytes, str]:
     with start(*args) as command:
         out, err = command.communicate(stdin, timeout=60)
         return command.returncode, out, err.decode()
+
+
+def run_here(*args: str | Path, stdin: bytes = b"") -> tuple[int, bytes, str]:
+    """As `run`, in this process, where nothing has to be imported first: for many of them."""
+    given, out, err = (io.TextIOWrapper(io.BytesIO(content)) for content in (stdin, b"", b""))
+    with patch("sys.stdin", given), patch("sys.stdout", out), patch("sys.stderr", err):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in args])
+        out.flush()
+        err.flush()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out.buffer.getvalue(), err.buffer.getvalue().decode()
 
 
 def refused(*args: str | Path) -> tuple[int, str]:
@@ -105,27 +119,27 @@ def test_values_go_to_standard_output_as_they_are(node: Node, tmp_path: Path) ->
 
 def test_siblings_are_shown_and_settled_by_one_put(node: Node) -> None:
     for value in ("one", "two"):
-        assert run("put", "sib", value, "--node", node.address)[0] == 0
-    status, out, err = run("get", "sib", "--node", node.address)
+        assert run_here("put", "sib", value, "--node", node.address)[0] == 0
+    status, out, err = run_here("get", "sib", "--node", node.address)
     assert (status, out) == (0, b"one\ntwo\n")
     actor = re.search(r"version (a[.\d]*):2 after \[\], 3 bytes", err)
     assert actor is not None
     assert err.startswith("2 siblings")
-    status, out, _ = run("get", "sib", "--json", "--node", node.address)
+    status, out, _ = run_here("get", "sib", "--json", "--node", node.address)
     found = json.loads(out)
     assert [sibling["value"] for sibling in found["siblings"]] == ["b25l", "dHdv"]
     context = re.search(r"^context (\S+)$", err, re.MULTILINE)
     assert context is not None
     assert found["context"] == context[1]
-    status, out, err = run("put", "sib", "both", "--context", context[1], "--json", "--node", node.address)
+    status, out, err = run_here("put", "sib", "both", "--context", context[1], "--json", "--node", node.address)
     assert (status, json.loads(out)["stored"][1]) == (0, 3)
-    status, out, err = run("put", "sib", "third", "--show", "--node", node.address)
+    status, out, err = run_here("put", "sib", "third", "--show", "--node", node.address)
     assert (status, sorted(out.split())) == (0, [b"both", b"third"])
-    shown = json.loads(run("get", "sib", "--json", "--node", node.address)[1])
+    shown = json.loads(run_here("get", "sib", "--json", "--node", node.address)[1])
     again = ("put", "sib", "both", "--context", shown["context"], "--show", "--json", "--node", node.address)
-    settled = json.loads(run(*again)[1])
+    settled = json.loads(run_here(*again)[1])
     assert [sibling["value"] for sibling in settled["siblings"]] == ["Ym90aA=="]
-    status, out, err = run("get", "sib", "--node", node.address)
+    status, out, err = run_here("get", "sib", "--node", node.address)
     assert (status, out) == (0, b"both")
     assert f"version {actor[1]}:5 after [{actor[1]}:4]" in err
     status, line = refused("put", "other", "x", "--context", context[1], "--node", node.address)
@@ -134,35 +148,35 @@ def test_siblings_are_shown_and_settled_by_one_put(node: Node) -> None:
 
 
 def test_nothing_found_is_a_status_of_its_own(node: Node) -> None:
-    status, out, err = run("get", "absent", "--node", node.address)
+    status, out, err = run_here("get", "absent", "--node", node.address)
     assert (status, out) == (1, b"")
     assert err.startswith("nothing is stored under absent\n")
 
 
 def test_requests_ask_for_quorums_and_conditions(node: Node) -> None:
     at = ["--node", node.address]
-    assert run("put", "wish", "1", "-w", "all", "--pw", "quorum", "--if-none-match", *at)[0] == 0
-    assert run("get", "wish", "-r", "1", "--pr", "one", "--no-notfound-ok", "--basic-quorum", *at)[:2] == (0, b"1")
-    status, out, err = run("put", "wish", "2", "-w", "2", *at)
+    assert run_here("put", "wish", "1", "-w", "all", "--pw", "quorum", "--if-none-match", *at)[0] == 0
+    assert run_here("get", "wish", "-r", "1", "--pr", "one", "--no-notfound-ok", "--basic-quorum", *at)[:2] == (0, b"1")
+    status, out, err = run_here("put", "wish", "2", "-w", "2", *at)
     assert (status, out) == (1, b"")
     assert "w must be between 1 and n = 1, not 2" in err
-    status, out, err = run("put", "wish", "2", "--if-none-match", *at)
+    status, out, err = run_here("put", "wish", "2", "--if-none-match", *at)
     assert (status, out, err) == (1, b"", "ringspec: a value is there\n")
-    context = json.loads(run("get", "wish", "--json", *at)[1])["context"]
+    context = json.loads(run_here("get", "wish", "--json", *at)[1])["context"]
     unchanged = ["--context", context, "--if-context-unchanged", *at]
-    assert run("put", "wish", "2", *unchanged)[0] == 0
-    assert run("put", "wish", "3", *unchanged)[0] == 1
+    assert run_here("put", "wish", "2", *unchanged)[0] == 0
+    assert run_here("put", "wish", "3", *unchanged)[0] == 1
     for wrong in (["-w", "most"], ["--if-context-unchanged"], ["--if-context-unchanged", "--if-none-match"]):
-        assert run("put", "wish", "4", *wrong, *at)[0] == 2
+        assert run_here("put", "wish", "4", *wrong, *at)[0] == 2
 
 
 @pytest.mark.parametrize("key", [b"", b"\0", b"\xff\xfe", b"a b\n", "ключ".encode()])
 def test_keys_and_values_are_any_bytes(node: Node, key: bytes) -> None:
     for value in (b"", b"\0", b"\n", bytes(range(256)), b"x" * 1024 * 1024):
-        context = json.loads(run("get", "--hex-key", key.hex(), "--json", "--node", node.address)[1])["context"]
+        context = json.loads(run_here("get", "--hex-key", key.hex(), "--json", "--node", node.address)[1])["context"]
         put = ("put", "--hex-key", key.hex(), "--context", context, "--node", node.address)
-        assert run(*put, stdin=value)[0] == 0
-        status, out, err = run("get", "--hex-key", key.hex(), "--node", node.address)
+        assert run_here(*put, stdin=value)[0] == 0
+        status, out, err = run_here("get", "--hex-key", key.hex(), "--node", node.address)
         assert (status, out) == (0, value)
         assert f"{len(value)} bytes" in err
 

@@ -16,8 +16,9 @@ from checker.frames import NO_RULES, SYMMETRY_ONLY, Frames, Rules, rules_of, sma
 from checker.heads import Head, Step
 from checker.interned import Interned
 from checker.machine import Always, Sometimes, Transition
-from checker.models import FIRST, HINT_CLAIMS, MODELS, G, P, S, machine_of, walk, world
+from checker.models import MODELS, machine_of
 from checker.reduce import explore_reduced, reduction_of
+from checker.worlds import FIRST, HINT_CLAIMS, G, P, S, walk, world
 from spec import cluster
 from spec.actions import Action, Arrive, Ask, Restart
 from spec.cluster import initial

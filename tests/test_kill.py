@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from checker.validate import validate
 from impl.client import Client, MayHaveHappened, OperationFailed
@@ -106,6 +107,7 @@ def check_logs(files: list[Path]) -> None:
         assert last[0] == 1 + KILLS // 3
 
 
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     chance = random.Random(7)
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -239,6 +241,20 @@ def test_logs_are_lines_of_fields(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(encoded)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", told.pop("timestamp"))
     assert told == {"event": "connection turned away", "node": "a", "reason": 'a "reason"\nof two lines'}
+
+
+def test_a_node_that_logs_has_not_imported_what_shows_colours() -> None:
+    """It would start half as fast again; whoever wants it later finds it."""
+    program = """
+import sys
+from impl.nodelog import node_log
+node_log("a", "text")("listening")
+assert "structlog" in sys.modules and "rich" not in sys.modules
+import rich.table
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "event=listening" in ran.stderr
 
 
 # Stopping.

@@ -55,7 +55,7 @@ def test_the_same_states_and_standings(how: How) -> None:
 
 @every_other
 def test_the_cluster_has_the_same_states(how: How) -> None:
-    plain, other = explore(machine_of("put-get-duplicate")), explore_in_order(machine_of("put-get-duplicate"), how)
+    plain, other = explore(machine_of("sloppy-put")), explore_in_order(machine_of("sloppy-put"), how)
     assert (other.verdict, other.states) == (plain.verdict, plain.states)
 
 

@@ -354,7 +354,8 @@ def test_the_command_refuses_and_blames(tmp_path: Path) -> None:
 
 
 def test_what_is_remembered_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even if it is forgotten again and again."""
+    """Not even if it is forgotten again and again: without looking for garbage each time, which takes long here."""
+    monkeypatch.setattr("checker.simulate.gc.collect", lambda: 0)
     plan = Plan(seed=3, runs=60, steps=40, keep_going=True)
     for make in (lambda: machine_of("puts-get"), lambda: DieHard(claim_unsolvable=True), lambda: TwoPhase(3)):
         monkeypatch.setattr("checker.simulate.MOST_PLACES", 50_000)
