@@ -120,8 +120,12 @@ NOWHERE = State(FMap(), (), Network(), Faults(), History())
 class Judge:
     """Judges one order of a run: give it every entry in turn, then the end."""
 
-    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False) -> None:
-        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before."""
+    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False, refine: bool = False) -> None:
+        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before.
+
+        `refine` is whether to check that every step is one of the abstract protocol; what that says of a step does not
+        depend on the order, so one is enough.
+        """
         self.judged: Counter[str] = Counter()
         """How often each claim was evaluated."""
         self.met: set[str] = set()
@@ -138,8 +142,7 @@ class Judge:
         self._before = 0
         self._keys: dict[RequestId, Key] = {}
         self._views: dict[Key, View] = {}
-        self.refinement = None if another else RunRefinement(logs, self._views)
-        """Of one order: which actions a step is does not depend on it."""
+        self.refinement = RunRefinement(logs, self._views) if refine else None
         self._servers = FMap.of({node.name: self._server(node.name, None, None, None) for node in logs.nodes})
         self._given = {
             shown.context

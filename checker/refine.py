@@ -26,6 +26,8 @@ from spec.world import Scenario, State
 UNASKED = Key(b"a key that nobody asks for")
 PROTOCOL = functions_of(protocol)
 
+FIELDS = abstract.State.__struct_fields__
+
 Abstraction = Callable[[Scenario, State, Key], abstract.State]
 
 
@@ -42,13 +44,9 @@ class Departure(Struct, frozen=True):
     def __str__(self) -> str:
         if self.meant is None:
             return f"the protocol does not allow {told(self.moves[-1])} there"
-        name = self.astray()[0]
-        return f"{name} is {getattr(self.meant, name)}, where the protocol leads to {getattr(self.reached, name)}"
-
-    def astray(self) -> list[str]:
-        """The fields in which the step leads elsewhere."""
-        fields = abstract.State.__struct_fields__
-        return [name for name in fields if getattr(self.meant, name) != getattr(self.reached, name)]
+        fields = ((name, getattr(self.meant, name), getattr(self.reached, name)) for name in FIELDS)
+        name, meant, reached = next(field for field in fields if field[1] != field[2])
+        return f"{name} is {meant}, where the protocol leads to {reached}"
 
 
 class Refinement:
