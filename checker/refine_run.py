@@ -121,9 +121,9 @@ class RunRefinement:
         self.not_judged = 0
         """How many name a put of which nobody recorded which version it made."""
         self._logs, self._views = logs, views
-        self._promised: dict[Key, set[Dot]] = defaultdict(set)
+        self.promised: dict[Key, set[Dot]] = defaultdict(set)
         """Writes that were called stored, by key."""
-        self._read: dict[Key, set[Dot]] = defaultdict(set)
+        self.read: dict[Key, set[Dot]] = defaultdict(set)
         """Where repair is blocking, what gets have shown."""
         self._whole = logs.whole
         self._down = {member.name: Node(member.name, logs.config, logs.ring) for member in logs.ring.members}
@@ -223,8 +223,8 @@ class RunRefinement:
             after = promise(after, said)
             if isinstance(said, Reply) and after.clients == (waiting,):
                 after = tell(after, RequestId(client_id(0), 1), said.result)
-        self._promised[part.key].update(after.history.acknowledged)
-        self._read[part.key].update(after.history.read)
+        self.promised[part.key].update(after.history.acknowledged)
+        self.read[part.key].update(after.history.read)
         return before, replace(after, network=net.send(Network(), part.sent))
 
     def _histories(self, part: Part) -> tuple[History, History]:
@@ -249,7 +249,7 @@ class RunRefinement:
         shown: SetMap[RequestId, Dot] = SetMap.of(
             {request: self._shown(part, view, request, dots) for request in requests}
         )
-        promised, read = self._promised[part.key], self._read[part.key]
+        promised, read = self.promised[part.key], self.read[part.key]
         if not self._whole and part.came and isinstance(part.came[0].message, Forwarded):
             result = part.came[0].message.result
             promised.update([result.dot] if isinstance(result, Stored) else [])
