@@ -35,7 +35,7 @@ def test_the_story_in_small(tmp_path: Path) -> None:
     assert (report.nodes, report.restarts) == (5, 1)
     assert report.refined is not None
     assert (report.refined.steps, report.refined.not_judged) == (report.steps, 0)
-    assert all(report.refined.actions[action] for action in ("hint", "hand", "take", "release", "crash"))
+    assert {a for a in ("hint", "hand", "take", "release") if not report.refined.actions[a]} == set()
     assert report.requests >= 30 * 2 + 80
     assert "has caught up" in told
     assert "is the only owner left: all" in told
