@@ -45,17 +45,17 @@ from spec.history import Created, History
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Fetched, Forward, Forwarded, Found, Get, Handoff, Operation, Put, Result, Stored, shown_by
 from spec.network import Envelope, Network
-from spec.properties import carried
+from spec.properties import carried_by
 from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Version
-from spec.state import ForwardInFlight, Node
+from spec.state import ForwardInFlight, GetInFlight, Node
 from spec.trace import Step
 from spec.types import NO_REQUEST, Key, NodeId, RequestId
 from spec.witness import witness
 from spec.world import Advance, Client, Faults, Memory, Scenario, Server, State, client_id
 
 RULE = "refines-protocol"
-NO_FAULTS, NO_HISTORY, NONE_FRESH = Faults(), History(), FSet[Created]()
+NO_FAULTS, NONE_FRESH = Faults(), FSet[Created]()
 ANY = Key(b"a key that somebody asks for")
 
 
@@ -93,13 +93,16 @@ class Part(Struct, frozen=True):
     def versions(self) -> set[Version]:
         """The versions that are mentioned in it, but for those minted for its requests."""
         found = {one.version for one in self.fresh}
-        for server, messages in ((self.before, self.came), (self.after, self.sent)):
+        for server in (self.before, self.after):
             found.update(server.disk.row(self.key).siblings)
-            state = State(FMap(((self.name, server),)), (), Network(messages), NO_FAULTS, NO_HISTORY)
-            for _, siblings in carried(state):
+            for _, request in server.requests.items():
+                for _, answer in request.answers.items() if isinstance(request, GetInFlight) else ():
+                    found.update(answer)
+        for envelope in (*self.came, *self.sent):
+            for siblings in carried_by(envelope.message):
                 found.update(siblings)
-        for result in self.results():
-            shown = shown_by(result)
+        for said in self.leaving:
+            shown = shown_by(said.result) if isinstance(said, Reply) else None
             found.update(shown.siblings if shown is not None else ())
         return found
 
@@ -161,7 +164,7 @@ class RunRefinement:
         assert after.disk is not None, "a node that has taken a step has a disk"
         leaving = leaving_of(step)
         keys = set(changed).union(keys_said(leaving))
-        if bare(before.disk) != bare(after.disk):
+        if before.disk is not after.disk and bare(before.disk) != bare(after.disk):
             nothing = (server(before, UNASKED, NO_ROW), server(after, UNASKED, NO_ROW))
             yield Part(UNASKED, name, event, *nothing), action
             if before.disk.incarnation != after.disk.incarnation and not keys:
@@ -242,7 +245,7 @@ class RunRefinement:
             versions.update(version for version in view.created if version.dot.actor.node == part.name)
         dots = sorted({version.dot for version in versions})
         known = [(v, view.created.get(v)) for v in versions]
-        told_of = [replace(one, seen=among(dots, one.seen)) for _, one in known if one is not None]
+        told_of = [replace(o, seen=among(dots, o.seen)) if o.seen else o for _, o in known if o is not None]
         if not self._whole:
             told_of += [Created(v, NO_REQUEST, covered(dots, v.context), UNKNOWN) for v, one in known if one is None]
         fresh = {one.version for one in part.fresh}

@@ -21,7 +21,7 @@ from spec.actions import Action, Arrive, Ask, Restore, Wipe
 from spec.clock import Dot, covers, show_clock
 from spec.history import known_by, wished
 from spec.maps import FSet
-from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by
+from spec.messages import Answer, Fetched, Forwarded, Handoff, Message, Repair, Write, shown_by
 from spec.network import Envelope, crosses
 from spec.placement import is_owner
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, must_meet, read_quorum, write_quorum
@@ -52,21 +52,27 @@ def replicas(state: State) -> Iterator[tuple[NodeId, Key, Siblings]]:
 def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings]]:
     """Every set of versions anywhere but on a disk, as what, from whom and at whom."""
     for envelope in state.network.in_flight:
-        message = envelope.message
-        if isinstance(message, Write | Answer | Repair | Handoff):
-            yield ("a message", envelope.source, envelope.target), message.siblings
-        elif isinstance(message, Fetched):
-            for _, siblings in message.rows:
-                yield ("a message", envelope.source, envelope.target), siblings
-        elif isinstance(message, Forwarded):
-            shown = shown_by(message.result)
-            if shown is not None:
-                yield ("a result", envelope.source, envelope.target), shown.siblings
+        what = "a result" if isinstance(envelope.message, Forwarded) else "a message"
+        for siblings in carried_by(envelope.message):
+            yield (what, envelope.source, envelope.target), siblings
     for name, server in state.servers.items():
         for _, request in server.requests.items():
             if isinstance(request, GetInFlight):
                 for owner, siblings in request.answers.items():
                     yield ("an answer", owner, name), siblings
+
+
+def carried_by(message: Message) -> Iterator[Siblings]:
+    """Every set of versions in a message."""
+    if isinstance(message, Write | Answer | Repair | Handoff):
+        yield message.siblings
+    elif isinstance(message, Fetched):
+        for _, siblings in message.rows:
+            yield siblings
+    elif isinstance(message, Forwarded):
+        shown = shown_by(message.result)
+        if shown is not None:
+            yield shown.siblings
 
 
 # dot-uniqueness.
