@@ -248,26 +248,30 @@ class RunRefinement:
         told_of = [replace(o, seen=among(dots, o.seen)) if o.seen else o for _, o in known if o is not None]
         if not self._whole:
             told_of += [Created(v, NO_REQUEST, covered(dots, v.context), UNKNOWN) for v, one in known if one is None]
-        fresh = {one.version for one in part.fresh}
         shown: SetMap[RequestId, Dot] = SetMap.of(
             {request: self._shown(part, view, request, dots) for request in requests}
         )
+        fresh = {one.version for one in part.fresh}
+        new = {version.dot for version in fresh}
+        acknowledged, read = self._relied_on(part, [dot for dot in dots if dot not in new])
+        earlier = FSet.of(one for one in told_of if one.version not in fresh)
+        history = History(shown, earlier, acknowledged, read=read)
+        return history, replace(history, created=FSet.of(told_of))
+
+    def _relied_on(self, part: Part, dots: list[Dot]) -> tuple[FSet[Dot], FSet[Dot]]:
+        """Which of these writes were called stored by now, and which a get has shown.
+
+        What comes from a lost log was called so by a step that nobody recorded. A get that begins is owed nothing here.
+        """
+        if isinstance(part.event, Invoke) and isinstance(part.event.operation, Get):
+            return FSet(), FSet()
         promised, read = self.promised[part.key], self.read[part.key]
         if not self._whole and part.came and isinstance(part.came[0].message, Forwarded):
             result = part.came[0].message.result
             promised.update([result.dot] if isinstance(result, Stored) else [])
             if self._logs.config.blocking_repair and isinstance(result, Found):
                 read.update(version.dot for version in result.siblings)
-        if isinstance(part.event, Invoke) and isinstance(part.event.operation, Get):
-            promised = read = set()  # so that it is owed nothing
-        history = History(
-            shown,
-            FSet.of(told_of),
-            acknowledged=FSet(tuple([dot for dot in dots if dot in promised])),
-            read=FSet(tuple([dot for dot in dots if dot in read])),
-        )
-        earlier = FSet.of(one for one in told_of if one.version not in fresh)
-        return replace(history, created=earlier), history
+        return FSet(tuple([d for d in dots if d in promised])), FSet(tuple([d for d in dots if d in read]))
 
     def _shown(self, part: Part, view: View, request: RequestId, dots: list[Dot]) -> FSet[Dot]:
         """Which of these the writer of a put had been shown; what its context says, if nobody recorded its call."""
