@@ -19,6 +19,8 @@ Where a disk was lost its log was lost with it, or the last part of it, and with
 there. Then claims that depend on the order are judged in the end, when the node has caught up; or not at all, if they
 are about what somebody was told at a moment.
 
+That each step is one of the abstract protocol is checked along the same order, by `checker.refine_run`.
+
 At the end every key is judged once more with its whole history. What was there before the recording began is taken at
 its word: its writers were shown what its contexts cover.
 """

@@ -200,7 +200,7 @@ class RunRefinement:
         config, members = self._logs.config, self._logs.ring.members
         asked_about = ANY if part.key == UNASKED else part.key
         scenario = Scenario(config=config, members=members, key=asked_about, programs=((),), contacts=())
-        before, after = self._states(part, isinstance(action, Crash))
+        before, after = self._states(part)
         taken = Advance(part.after, (), part.leaving)
         state = abstraction(scenario, before, part.key)
         try:
@@ -210,7 +210,7 @@ class RunRefinement:
             return f"no protocol actions are what it does: {error}"
         return follow(state, moves, meant, self.seen)
 
-    def _states(self, part: Part, crash: bool) -> tuple[State, State]:
+    def _states(self, part: Part) -> tuple[State, State]:
         """The states before and after, with what the step touches."""
         earlier, history = self._histories(part)
         waiting = client = Client(waits_for=part.name)
@@ -222,7 +222,7 @@ class RunRefinement:
         servers = FMap.of({**others, part.name: part.before})
         before = State(servers, (client,), Network(part.came), NO_FAULTS, earlier)
         after = State(servers.set(part.name, part.after), (waiting,), Network(), NO_FAULTS, history)
-        for said in () if crash else part.leaving:
+        for said in part.leaving:
             after = promise(after, said)
             if isinstance(said, Reply) and after.clients == (waiting,):
                 after = tell(after, RequestId(client_id(0), 1), said.result)

@@ -3,7 +3,7 @@
 `witness` names them: usually a few, none if the key is not concerned. That every explored step really is what its
 witness says, guards included, from the protocol state that the state before stands for (`spec.abstraction`) to that of
 the state after, is checked on each of them (`checker.refine`); so what is proved of the protocol holds of what was
-explored, and of what runs.
+explored, and of what runs; each step of a real run that is validated is checked too (`checker.refine_run`).
 
 Messages that leave the network, for whatever reason, are *lost* to the protocol, and replies that no client can use any
 more are *dropped*: `remainder` lists these once the step's own actions are known.
