@@ -330,11 +330,13 @@ def replay(trace: Path, step: bool, key: str | None, live: bool) -> None:
     "--orders", type=click.IntRange(0), default=2, show_default=True, help="Random orders to judge besides one."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random orders.")
-def validate(run: Path, as_json: bool, live: bool, orders: int, seed: int) -> None:
+@click.option("--refine/--no-refine", default=True, help="Check that every step is one of the abstract protocol.")
+def validate(run: Path, as_json: bool, live: bool, orders: int, seed: int, refine: bool) -> None:
     """Decide every step of a recorded RUN, a directory of logs, again, and judge the properties along it."""
     from checker.validate import validate
 
-    raise SystemExit(validate(run, json=as_json, live=live, orders=orders, seed=seed, say=click.echo))
+    status = validate(run, json=as_json, live=live, orders=orders, seed=seed, refine=refine, say=click.echo)
+    raise SystemExit(status)
 
 
 @click.command()

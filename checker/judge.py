@@ -19,6 +19,8 @@ Where a disk was lost its log was lost with it, or the last part of it, and with
 there. Then claims that depend on the order are judged in the end, when the node has caught up; or not at all, if they
 are about what somebody was told at a moment.
 
+That each step is one of the abstract protocol is checked along the same order, by `checker.refine_run`.
+
 At the end every key is judged once more with its whole history. What was there before the recording began is taken at
 its word: its writers were shown what its contexts cover.
 """
@@ -30,24 +32,32 @@ from collections.abc import Callable, Iterable
 
 from checker.happened import At
 from checker.logs import Invalid, Logs, Place
+from checker.refine_run import RunRefinement
 from checker.rerun import Rerun, cut, event_told
 from checker.story import show
-from checker.view import CARRIED, CREATED, DISK, FORGOT, PROMISED, TOLD, Change, View, past
-from spec.actions import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect
+from checker.view import (
+    CARRIED,
+    CREATED,
+    DISK,
+    FORGOT,
+    PROMISED,
+    TOLD,
+    UNKNOWN,
+    Change,
+    View,
+    action_of,
+    leaving_of,
+    past,
+)
+from spec.actions import Action, Ask
 from spec.clients import ask, promise, tell
 from spec.clock import NOTHING, Dot, covers
 from spec.cluster import minting
 from spec.events import (
-    Beat,
     Deliver,
     Event,
-    HandOff,
     Invoke,
     Reply,
-    Send,
-    Start,
-    Suspicion,
-    Timeout,
     WriteRow,
     request_of,
 )
@@ -70,7 +80,7 @@ from spec.messages import (
 )
 from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
-from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, PutWishes
+from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT
 from spec.siblings import Siblings, Version
 from spec.state import GetInFlight, Node, Request
 from spec.trace import Step
@@ -105,9 +115,6 @@ EVERY = {"merge-is-join": 64}
 AT_THE_END = "in the state at the end of the run"
 IN_THE_SNAPSHOT = "in the state in which recording began"
 
-UNKNOWN = PutWishes(w=1, pw=0)
-"""What is at least wished of a put that was asked before the recording began."""
-
 NOWHERE = State(FMap(), (), Network(), Faults(), History())
 """What a view of a key begins with."""
 
@@ -115,8 +122,12 @@ NOWHERE = State(FMap(), (), Network(), Faults(), History())
 class Judge:
     """Judges one order of a run: give it every entry in turn, then the end."""
 
-    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False) -> None:
-        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before."""
+    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False, refine: bool = False) -> None:
+        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before.
+
+        `refine` is whether to check that every step is one of the abstract protocol; what that says of a step does not
+        depend on the order, so one is enough.
+        """
         self.judged: Counter[str] = Counter()
         """How often each claim was evaluated."""
         self.met: set[str] = set()
@@ -133,6 +144,7 @@ class Judge:
         self._before = 0
         self._keys: dict[RequestId, Key] = {}
         self._views: dict[Key, View] = {}
+        self.refinement = RunRefinement(logs, self._views) if refine else None
         self._servers = FMap.of({node.name: self._server(node.name, None, None, None) for node in logs.nodes})
         self._given = {
             shown.context
@@ -148,8 +160,11 @@ class Judge:
         nodes = self._logs.nodes
         if at.log < len(nodes):
             node = nodes[at.log]
-            step = node.steps[at.entry]
-            self._step(node.place(at.entry), step, self._reruns[at.log].requests[at.entry])
+            place, step, rerun = node.place(at.entry), node.steps[at.entry], self._reruns[at.log]
+            after = rerun.after[at.entry]
+            changed = self._step(place, step, after.requests[0] if after.requests else None)
+            if self.refinement is not None:
+                self.refinement.take(place, step, rerun.before[at.entry], after, changed)
 
     def end(self) -> None:
         """The run is over: judge everything once more. Raises Invalid."""
@@ -167,14 +182,13 @@ class Judge:
 
     # One step.
 
-    def _step(self, place: Place, step: Step, request: Request | None) -> None:
+    def _step(self, place: Place, step: Step, request: Request | None) -> dict[Key, Change]:
         keys = self._keys_of(step.event)
         strangers = [write for write in step.writes if isinstance(write, WriteRow) and write.key not in keys]
         assert not strangers, "a step writes the rows of the keys that it is about"
-        for key in keys:
-            self._step_of(key, place, step, request)
+        return {key: self._step_of(key, place, step, request) for key in keys}
 
-    def _step_of(self, key: Key, place: Place, step: Step, request: Request | None) -> None:
+    def _step_of(self, key: Key, place: Place, step: Step, request: Request | None) -> Change:
         view = self._view(key)
         change = Change(view)
         if isinstance(step.event, Invoke):
@@ -195,6 +209,7 @@ class Judge:
             before, after = change.states(view, step.node)
             action = action_of(step)
             self._evaluate(claims, before, action, after, [place], lambda: [f"key {show(key)}", event_told(step)])
+        return change
 
     def _ask(self, view: View, place: Place, node: NodeId, event: Invoke) -> None:
         operation, client = event.operation, Client()
@@ -398,37 +413,6 @@ def parted(claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
     return [c for c in claims if c.name in ONE_ORDER], [c for c in claims if c.name in IN_THE_END]
 
 
-def leaving_of(step: Step) -> list[Envelope | Reply]:
-    """What a step says, to nodes and to clients."""
-    said: list[Envelope | Reply] = []
-    for effect in step.effects:
-        if isinstance(effect, Send):
-            said.append(Envelope(step.node, effect.target, effect.message))
-        elif isinstance(effect, Reply):
-            said.append(effect)
-    return said
-
-
 def event_told_of(event: Event) -> str:
     """An event, in one line."""
     return cut(f"on {show(event)}")
-
-
-def action_of(step: Step) -> Action:
-    """The action of the explored machine that a step is."""
-    event, node = step.event, step.node
-    match event:
-        case Start():
-            return Restart(node)
-        case Invoke():
-            return Ask(0, node, event.request, event.operation)
-        case Deliver():
-            return Arrive(Envelope(event.source, node, event.message))
-        case Timeout():
-            return Expire(node, event.request)
-        case Suspicion():
-            return Suspect(node, event.about, event.suspected)
-        case HandOff():
-            return HandOver(node, event.target, event.keys[0])
-        case Beat():
-            return Backup(node)

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from checker.logs import Invalid, NodeRecord, Place
 from checker.story import changes, show
-from spec.events import CancelTimer, Reply, Send, SetTimer, Start, Timeout, WriteDisk, request_of
+from spec.events import CancelTimer, Event, Reply, Send, SetTimer, Start, Timeout, WriteDisk, request_of
 from spec.node import step
 from spec.ring import Ring
 from spec.rows import NO_ROW, Disk, Row
@@ -60,6 +60,14 @@ class Replica:
         """How many hints there are; part of the storage view of `spec.state`."""
         return self._hints
 
+    def moment(self, event: Event, *, before: bool) -> Moment:
+        """How things stand, as far as an event can matter to it."""
+        if before and isinstance(event, Start):
+            return Moment(self._node, self._about, tuple(self._requests.values()))
+        about = request_of(event)
+        request = None if about is None else self._requests.get(about)
+        return Moment(self._node, self._about, () if request is None else (request,))
+
     def take(self, recorded: Step) -> Outcome:
         """Decide about the event of a step, and keep what was decided. Raises ValueError if it cannot have come."""
         event = recorded.event
@@ -100,27 +108,39 @@ class Replica:
                     pass
 
 
+class Moment(Struct, frozen=True, gc=False):
+    """What a node has in memory, and knows of itself, before or after a step."""
+
+    node: Node
+    disk: Disk | None
+    requests: tuple[Request, ...]
+    """The request in flight that the step is about; before a start, all that are lost by it."""
+
+
 class Rerun(Struct, frozen=True):
     """What re-execution adds to a log."""
 
-    requests: tuple[Request | None, ...]
-    """For each step, the request in flight that its event was about, after it."""
+    before: tuple[Moment, ...]
+    """For each step."""
+    after: tuple[Moment, ...]
 
 
 def rerun(record: NodeRecord, ring: Ring) -> Rerun:
     """Decide every step of a log again. Raises Invalid at the first that comes out differently."""
     replica = Replica(record, ring)
-    requests: list[Request | None] = []
+    before: list[Moment] = []
+    after: list[Moment] = []
     for index, recorded in enumerate(record.steps):
         place = record.place(index)
+        before.append(replica.moment(recorded.event, before=True))
         try:
             outcome = replica.take(recorded)
         except ValueError as error:
             raise Invalid("step", [place], f"{error}", [event_told(recorded)]) from None
         if outcome.writes != recorded.writes or outcome.effects != recorded.effects:
             raise differs(place, recorded, outcome)
-        requests.append(outcome.request)
-    return Rerun(tuple(requests))
+        after.append(replica.moment(recorded.event, before=False))
+    return Rerun(tuple(before), tuple(after))
 
 
 def differs(place: Place, recorded: Step, outcome: Outcome) -> Invalid:

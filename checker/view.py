@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from spec.actions import Action, Arrive, Ask, Backup, Expire, HandOver, Restart, Suspect
 from spec.clock import Clock, Dot
+from spec.events import Beat, Deliver, HandOff, Invoke, Reply, Send, Start, Suspicion, Timeout
 from spec.history import Created, History, known_by, wished
 from spec.maps import FMap, FSet, SetMap
-from spec.network import Network
+from spec.network import Envelope, Network
 from spec.quorum import AS_CONFIGURED_PUT, PutWishes
 from spec.siblings import Siblings, Version
+from spec.trace import Step
 from spec.types import ClientId, NodeId, RequestId
 from spec.world import Client, Faults, Server, State
 
@@ -23,6 +26,9 @@ CREATED = "a version came to be"
 PROMISED = "a put was called stored"
 TOLD = "a client was told"
 CARRIED = "a set of versions is on its way"
+
+UNKNOWN = PutWishes(w=1, pw=0)
+"""What is at least wished of a put that was asked before the recording began."""
 
 
 class View:
@@ -153,3 +159,34 @@ class Change:
 def past(context: Clock) -> FSet[Dot]:
     """Every dot that a context covers."""
     return FSet.of(Dot(actor, counter) for actor, count in context.items() for counter in range(1, count + 1))
+
+
+def leaving_of(step: Step) -> list[Envelope | Reply]:
+    """What a step says, to nodes and to clients."""
+    said: list[Envelope | Reply] = []
+    for effect in step.effects:
+        if isinstance(effect, Send):
+            said.append(Envelope(step.node, effect.target, effect.message))
+        elif isinstance(effect, Reply):
+            said.append(effect)
+    return said
+
+
+def action_of(step: Step) -> Action:
+    """The action of the explored machine that a step is."""
+    event, node = step.event, step.node
+    match event:
+        case Start():
+            return Restart(node)
+        case Invoke():
+            return Ask(0, node, event.request, event.operation)
+        case Deliver():
+            return Arrive(Envelope(event.source, node, event.message))
+        case Timeout():
+            return Expire(node, event.request)
+        case Suspicion():
+            return Suspect(node, event.about, event.suspected)
+        case HandOff():
+            return HandOver(node, event.target, event.keys[0])
+        case Beat():
+            return Backup(node)

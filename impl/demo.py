@@ -297,10 +297,10 @@ async def lose_a_disk(cluster: LocalCluster, logs: Path, acknowledged: dict[byte
         cluster.lose_disk(victim)
         began = time.perf_counter()
         await cluster.start(victim)
-        async with await cluster.client(victim) as client:
-            while (status := await client.status()).lacking or not status.confirmed:
-                expect(time.perf_counter() - began < DRAIN_SECONDS, f"{victim} has not caught up")
-                await asyncio.sleep(0.02)
+        try:
+            await asyncio.wait_for(cluster.caught_up(victim), DRAIN_SECONDS)
+        except TimeoutError:
+            raise Broken(f"not as promised: {victim} has not caught up") from None
         took = time.perf_counter() - began
         await asyncio.gather(*map(cluster.kill, others))
         rest = [name for name in cluster.nodes if name not in others]

@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from impl.client import ATTEMPTS, Client, OperationFailed, OperationRefused, Routing, Unreachable, connect
+from impl.client import ATTEMPTS, Client, OperationFailed, OperationRefused, Routing, connect
 from impl.errors import UserError, one_line, usage
 from impl.recorder import export_log
 from impl.transport import Address
@@ -129,6 +129,22 @@ class LocalCluster:
             await asyncio.sleep(0.005)
         return process.wait()
 
+    async def caught_up(self, node: str) -> None:
+        """Wait until a node that runs is confirmed and lacks nothing, however long that takes: what it holds counts.
+
+        While it cannot be asked it is asked again. See `spec.comeback`.
+        """
+        while (status := await self.status(node)) is None or not status.confirmed or status.lacking:
+            await asyncio.sleep(0.02)
+
+    async def status(self, node: str) -> Status | None:
+        """How a node is; None if it cannot be asked."""
+        try:
+            async with await self.client(node) as client:
+                return await client.status()
+        except OperationFailed:
+            return None
+
     def lose_disk(self, node: str) -> None:
         """Remove the data file of a node that is down."""
         for file in self.directory.glob(f"{node}.db*"):
@@ -210,7 +226,7 @@ class LocalCluster:
                 while True:
                     if process.poll() is not None:
                         raise UserError(f"node {name} did not start: {self.last_words(name)}")
-                    status = await self._status(name)
+                    status = await self.status(name)
                     if status is not None:
                         linked, others = {p.name for p in status.peers if p.connected}, set(self.running) - {name}
                         if linked >= others and (stands(status, others) or time.monotonic() > patient):
@@ -218,13 +234,6 @@ class LocalCluster:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise UserError(f"node {name} did not start in {START_SECONDS:g} s: {self.last_words(name)}") from None
-
-    async def _status(self, name: NodeId) -> Status | None:
-        try:
-            async with await self.client(name) as client:
-                return await client.status()
-        except Unreachable:
-            return None
 
     async def _end(self, name: NodeId, number: signal.Signals) -> int:
         process = self._processes.pop(name)

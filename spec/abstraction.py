@@ -53,6 +53,11 @@ from spec.trust import known_disk, numbered, renamed
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import Look, Scenario, State, request_at_hand
 
+
+class NotInHistory(LookupError):
+    """A history does not tell of a version. In an explored state that is our bug; a recording may have begun later."""
+
+
 InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | abstract.Taken
 
 
@@ -78,12 +83,12 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> abstract.State:
         heard=SetMap.of({reading: get.answers.keys() for reading, get in gets.items()}),
         gathered=SetMap.of({reading: fold_answers(get.answers) for reading, get in gets.items()}),
         confirmed=FSet.of(Confirmation(reading, owner) for reading, owners in held.items() for owner in owners),
-        sent=FSet.of(m for m in messages if isinstance(m, Sent)),
-        pushed=FSet.of(m for m in messages if isinstance(m, Pushed)),
-        acks=FSet.of(m for m in messages if isinstance(m, Acknowledgement)),
-        told=FSet.of(m for m in messages if isinstance(m, Told)),
-        handed=FSet.of(m for m in messages if isinstance(m, Handed)),
-        taken=FSet.of(m for m in messages if isinstance(m, abstract.Taken)),
+        sent=FSet.of([m for m in messages if isinstance(m, Sent)]),
+        pushed=FSet.of([m for m in messages if isinstance(m, Pushed)]),
+        acks=FSet.of([m for m in messages if isinstance(m, Acknowledgement)]),
+        told=FSet.of([m for m in messages if isinstance(m, Told)]),
+        handed=FSet.of([m for m in messages if isinstance(m, Handed)]),
+        taken=FSet.of([m for m in messages if isinstance(m, abstract.Taken)]),
         replies=FSet.of(replies(seen)),
         created=created,
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
@@ -120,12 +125,21 @@ def in_flight(state: State) -> Iterator[tuple[NodeId, Request]]:
 
 def version_of(history: History, dot: Dot) -> Version:
     """The version that a dot names."""
-    return next(c.version for c in history.created if c.version.dot == dot)
+    return the_one(c.version for c in history.created if c.version.dot == dot)
 
 
 def version_for(history: History, request: RequestId, coordinator: NodeId) -> Version:
     """The version that a coordinator minted for a request."""
-    return next(c.version for c in history.created if c.request == request and c.version.dot.actor.node == coordinator)
+    created = (c.version for c in history.created if c.request == request)
+    return the_one(version for version in created if version.dot.actor.node == coordinator)
+
+
+def the_one(found: Iterator[Version]) -> Version:
+    """The version that was looked for. Raises NotInHistory."""
+    version = next(found, None)
+    if version is None:
+        raise NotInHistory("a version is named of which nobody knows when it came to be")
+    return version
 
 
 def versions_of(history: History, dots: FSet[Dot]) -> FSet[Version]:
@@ -135,6 +149,8 @@ def versions_of(history: History, dots: FSet[Dot]) -> FSet[Version]:
 
 def successes(history: History, config: Config) -> Iterator[Success]:
     """The puts that were called stored, each as its client wished."""
+    if not history.acknowledged:
+        return
     wishes = wished(history.created)
     for dot in history.acknowledged:
         quorum = of_primaries(write_quorum(wishes.get(dot, AS_CONFIGURED_PUT), config), config)
@@ -143,6 +159,8 @@ def successes(history: History, config: Config) -> Iterator[Success]:
 
 def vouched(history: History, config: Config) -> Iterator[Success]:
     """What gets have shown, where repair comes first, and whatever that knows: all of it is held by W owners."""
+    if not history.read:
+        return
     read = FSet.of(c.version for c in history.created if c.version.dot in history.read)
     for dot in known_by(history, read):
         yield Success(version_of(history, dot), WriteQuorum(config.w, config.w))
@@ -163,10 +181,11 @@ def due(scenario: Scenario, state: State) -> Iterator[Due]:
 
     What a control claims although it is false is nothing to the protocol.
     """
-    config, history, puts = scenario.config, state.history, wished(state.history.created)
+    config, history = scenario.config, state.history
     for index, client in enumerate(state.clients):
         if not client.owed and not client.undeniable:
             continue
+        puts = wished(history.created)
         request, task = request_at_hand(index, client), scenario.programs[index][client.done]
         assert isinstance(task, Look), "only gets are owed something"
         owed = promised_to(task.wishes, client.owed, client.owed, puts, config).known

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from spec.actions import Action
-from spec.messages import Answer, Fetched, Forwarded, Handoff, Repair, Write, shown_by
+from spec.messages import Answer, Fetched, Forwarded, Handoff, Message, Repair, Write, shown_by
 from spec.placement import is_owner
 from spec.siblings import Siblings
 from spec.state import GetInFlight
@@ -33,21 +33,27 @@ def replicas(state: State) -> Iterator[tuple[NodeId, Key, Siblings]]:
 def carried(state: State) -> Iterator[tuple[tuple[str, NodeId, NodeId], Siblings]]:
     """Every set of versions anywhere but on a disk, as what, from whom and at whom."""
     for envelope in state.network.in_flight:
-        message = envelope.message
-        if isinstance(message, Write | Answer | Repair | Handoff):
-            yield ("a message", envelope.source, envelope.target), message.siblings
-        elif isinstance(message, Fetched):
-            for _, siblings in message.rows:
-                yield ("a message", envelope.source, envelope.target), siblings
-        elif isinstance(message, Forwarded):
-            shown = shown_by(message.result)
-            if shown is not None:
-                yield ("a result", envelope.source, envelope.target), shown.siblings
+        what = "a result" if isinstance(envelope.message, Forwarded) else "a message"
+        for siblings in carried_by(envelope.message):
+            yield (what, envelope.source, envelope.target), siblings
     for name, server in state.servers.items():
         for _, request in server.requests.items():
             if isinstance(request, GetInFlight):
                 for owner, siblings in request.answers.items():
                     yield ("an answer", owner, name), siblings
+
+
+def carried_by(message: Message) -> Iterator[Siblings]:
+    """Every set of versions in a message."""
+    if isinstance(message, Write | Answer | Repair | Handoff):
+        yield message.siblings
+    elif isinstance(message, Fetched):
+        for _, siblings in message.rows:
+            yield siblings
+    elif isinstance(message, Forwarded):
+        shown = shown_by(message.result)
+        if shown is not None:
+            yield shown.siblings
 
 
 def owners_served(state: State, name: NodeId, key: Key) -> tuple[NodeId, ...]:

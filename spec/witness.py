@@ -3,7 +3,7 @@
 `witness` names them: usually a few, none if the key is not concerned. That every explored step really is what its
 witness says, guards included, from the protocol state that the state before stands for (`spec.abstraction`) to that of
 the state after, is checked on each of them (`checker.refine`); so what is proved of the protocol holds of what was
-explored, and of what runs.
+explored, and of what runs; each step of a real run that is validated is checked too (`checker.refine_run`).
 
 Messages that leave the network, for whatever reason, are *lost* to the protocol, and replies that no client can use any
 more are *dropped*: `remainder` lists these once the step's own actions are known.
@@ -12,7 +12,7 @@ more are *dropped*: `remainder` lists these once the step's own actions are know
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -54,17 +54,22 @@ from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Siblings, context_of, merge
+from spec.spent import AdvanceFunction
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.trust import known_disk, may_answer
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import Advance, Scenario, Server, State, advance
 
+T = TypeVar("T")
+
 Move: TypeAlias = tuple[str, tuple[object, ...]]
 """The name of a protocol action, and its parameters but the state."""
 
 
-def witness(scenario: Scenario, before: State, action: Action, after: State, key: Key) -> list[Move]:
-    """The protocol actions of a cluster step, but for what is lost by it."""
+def witness(
+    scenario: Scenario, before: State, action: Action, after: State, key: Key, decide: AdvanceFunction = advance
+) -> list[Move]:
+    """The protocol actions of a cluster step, but for what is lost by it; `decide` tells what its node did."""
     during = action.during if isinstance(action, CrashAfterCommit) else action
     moves: list[Move] = []
     asked = before
@@ -74,7 +79,7 @@ def witness(scenario: Scenario, before: State, action: Action, after: State, key
         moves.append(("ask", (during.request, owed)))
     if isinstance(during, NodeAction):
         name, event = event_of(during)
-        taken = advance(before.servers[name], event)
+        taken = decide(before.servers[name], event)
         moves += renaming(before, after, name)
         if key != scenario.key:
             moves += [("elsewhere", (name,))] * (births(taken.server) - births(before.servers[name]))
@@ -310,11 +315,16 @@ class StepTaken(Struct, frozen=True):
 def remainder(reached: abstract.State, meant: abstract.State) -> list[Move]:
     """What has to be lost or dropped for the protocol to get from where the actions led to where the cluster is."""
     return [
-        *(("lose_sent", (sent,)) for sent in reached.sent - meant.sent),
-        *(("lose_pushed", (pushed,)) for pushed in reached.pushed - meant.pushed),
-        *(("lose_ack", (ack,)) for ack in reached.acks - meant.acks),
-        *(("lose_told", (told,)) for told in reached.told - meant.told),
-        *(("lose_handed", (handed,)) for handed in reached.handed - meant.handed),
-        *(("lose_taken", (taken,)) for taken in reached.taken - meant.taken),
-        *(("lose_reply", (reply,)) for reply in reached.replies - meant.replies),
+        *lost("lose_sent", reached.sent, meant.sent),
+        *lost("lose_pushed", reached.pushed, meant.pushed),
+        *lost("lose_ack", reached.acks, meant.acks),
+        *lost("lose_told", reached.told, meant.told),
+        *lost("lose_handed", reached.handed, meant.handed),
+        *lost("lose_taken", reached.taken, meant.taken),
+        *lost("lose_reply", reached.replies, meant.replies),
     ]
+
+
+def lost(verb: str, was: FSet[T], stays: FSet[T]) -> list[Move]:
+    """The actions by which what is there no more was lost."""
+    return [(verb, (gone,)) for gone in was if gone not in stays]

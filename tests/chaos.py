@@ -21,7 +21,7 @@ from checker.stateful import Promises, Read, Stored, TurnedDown, Unknown
 from impl.client import Client, MayHaveHappened, OperationFailed
 from impl.inspection import inspect_file
 from impl.local import LocalCluster, open_cluster
-from impl.wire import CallFaults, Status
+from impl.wire import CallFaults
 from spec.types import Config, NodeId
 
 CONFIG = Config(partitions=16, tokens=8, put_timeout_ms=500, get_timeout_ms=500)
@@ -199,7 +199,7 @@ class Chaos:
                 mark = about.mark
         for other in self.cluster.nodes:
             if other != node:
-                seen = await self.status(other)
+                seen = await self.cluster.status(other)
                 if seen is None or next(peer.mark for peer in seen.peers if peer.name == node) <= mark:
                     return False
         await self.cluster.kill(node)
@@ -210,8 +210,7 @@ class Chaos:
         await self.pause()
         await self.cluster.start(node)
         async with asyncio.timeout(PEACE_SECONDS):
-            while (status := await self.status(node)) is None or not status.confirmed or status.lacking:
-                await asyncio.sleep(0.02)
+            await self.cluster.caught_up(node)
         return True
 
     @staticmethod
@@ -220,14 +219,6 @@ class Chaos:
         target.mkdir(exist_ok=True)
         for file in source.glob(f"{node}.db*"):
             shutil.copyfile(file, target / file.name)
-
-    async def status(self, node: NodeId) -> Status | None:
-        """How a node is; None if it cannot be asked."""
-        try:
-            async with await self.cluster.client(node) as store:
-                return await store.status()
-        except OperationFailed:
-            return None
 
     # The account.
 
@@ -250,7 +241,7 @@ class Chaos:
 
     async def at_peace(self, node: NodeId) -> bool:
         """Whether a node owes and lacks nothing, and suspects nobody; not if it cannot be asked."""
-        status = await self.status(node)
+        status = await self.cluster.status(node)
         stands = status is not None and status.confirmed and not status.lacking
         return status is not None and stands and not any(peer.owed or peer.opinion.why for peer in status.peers)
 

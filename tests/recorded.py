@@ -9,6 +9,7 @@ import msgspec
 
 from spec.clock import NOTHING, Clock
 from spec.events import (
+    Beat,
     CancelTimer,
     Deliver,
     Event,
@@ -50,14 +51,16 @@ class Recorded:
         self.waiting: dict[RequestId, Operation] = {}
         self.contexts: dict[tuple[ClientId, Key], Clock] = {}
         self.operations: dict[ClientId, int] = {}
+        self.show = False
+        """Whether puts are to show what they leave."""
+        self.lost = ""
+        """Tells incarnations before and after a lost disk apart."""
         self.client_names: tuple[str, ...] = ("client0", "client1", "client2")
         for member in MEMBERS:
             self.logs[member.name] = [NodeLog(FORMAT, member.name, config, MEMBERS, None, ())]
             self.epochs[member.name] = (0, 0)
             self.restart(member.name, Memory())
-        while self.network:
-            source, stamp, sent = self.network.pop(0)
-            self.take(sent.target, Deliver(source, sent.message), stamp)
+        self.arrive()
 
     def restart(self, name: NodeId, disk: Memory | None = None) -> None:
         """A crash, and a start with what was committed."""
@@ -66,7 +69,34 @@ class Recorded:
         self.epochs[name] = (self.epochs[name][0] + 1, 0)
         for request in [r for r in self.waiting if self.asked(r) == name]:
             del self.waiting[request]
-        self.take(name, Start(f"disk-{name}-{self.epochs[name][0]}"))
+        self.take(name, Start(f"disk-{name}-{self.lost}{self.epochs[name][0]}"))
+
+    def lose(self, name: NodeId) -> None:
+        """A node loses its disk, and its log with it, after all others have seen a mark of it."""
+        self.arrive()
+        for _ in range(2):  # the first one may only make it sure of its disk
+            self.take(name, Beat())
+            self.arrive()
+        self.lost += "again-"
+        self.epochs[name] = (0, 0)
+        self.logs[name] = [NodeLog(FORMAT, name, self.config, MEMBERS, None, ())]
+        self.restart(name, Memory())
+        self.take(name, Beat())
+        self.arrive()
+
+    def trust(self) -> None:
+        """Nobody takes anybody to be down, and what is owed is handed over."""
+        for name, other in [(name, other) for name in self.servers for other in self.servers if name != other]:
+            if other in self.servers[name].node.suspected:
+                self.doubt(name, other)
+            self.hand_over(name, other)
+            self.arrive()
+
+    def arrive(self) -> None:
+        """Everything that is under way arrives."""
+        while self.network:
+            source, stamp, sent = self.network.pop(0)
+            self.take(sent.target, Deliver(source, sent.message), stamp)
 
     def asked(self, request: RequestId) -> NodeId:
         return next(e.node for e in self.logs[request.client] if isinstance(e, Invoked) and e.request == request)
@@ -124,7 +154,7 @@ class Recorded:
             if not any(request.client == client for request in self.waiting):
                 context = self.contexts.get((client, key), NOTHING)
                 value = Value(f"v{self.now_ns}".encode())
-                put = Put(key, value, context, condition=self.condition)
+                put = Put(key, value, context, show=self.show, condition=self.condition)
                 operation: Operation = Get(key) if random.random() < 0.5 else put
                 self.ask(client, random.choice(list(self.servers)), operation)
         elif kind < 0.14 and faults:
@@ -147,9 +177,12 @@ class Recorded:
         """A node takes another to be down, or up again, and then hands over what it owes."""
         if name == other:
             return
-        server = self.servers[name]
-        self.take(name, Suspicion(other, other not in server.node.suspected))
-        owed = tuple(key for key, row in server.disk.table.items() if other in row.owed)
+        self.take(name, Suspicion(other, other not in self.servers[name].node.suspected))
+        self.hand_over(name, other)
+
+    def hand_over(self, name: NodeId, other: NodeId) -> None:
+        """A node hands another what it owes it."""
+        owed = tuple(key for key, row in self.servers[name].disk.table.items() if other in row.owed)
         if owed:
             self.take(name, HandOff(other, owed))
 

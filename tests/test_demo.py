@@ -33,6 +33,9 @@ def test_the_story_in_small(tmp_path: Path) -> None:
     report = examine(logs)
     assert report.problem is None
     assert (report.nodes, report.restarts) == (5, 1)
+    assert report.refined is not None
+    assert (report.refined.steps, report.refined.not_judged) == (report.steps, 0)
+    assert {a for a in ("hint", "hand", "take", "release") if not report.refined.actions[a]} == set()
     assert report.requests >= 30 * 2 + 80
     assert "has caught up" in told
     assert "is the only owner left: all" in told
@@ -40,6 +43,9 @@ def test_the_story_in_small(tmp_path: Path) -> None:
     assert after.problem is None
     assert (after.lost, after.restarts) == (("c",), 5)
     assert after.steps > report.steps
+    assert after.refined is not None
+    assert after.refined.steps + after.refined.not_judged == after.steps
+    assert after.refined.actions["give"] > 0
 
 
 @pytest.mark.usefixtures("small")

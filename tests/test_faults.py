@@ -38,6 +38,9 @@ def survive(directory: Path, seconds: float, orders: int, *, sloppy: bool) -> Ch
         report = examine(chaos.logs, orders=orders)
         print(told(chaos.logs, report))
         assert report.problem is None, told(chaos.logs, report)
+        assert report.refined is not None
+        assert report.refined.steps + report.refined.not_judged == report.steps
+        assert report.refined.steps > report.refined.not_judged
     except BaseException as failure:
         if chaos is not None and not list(chaos.logs.glob("a.ndjson")):
             chaos.cluster.export(chaos.logs)

@@ -237,9 +237,7 @@ class Processes:
         """Wait until what every node holds counts."""
         async with asyncio.timeout(PEACE_SECONDS):
             for node in self.cluster.nodes:
-                client = await self.client(node)
-                while (status := await client.status()).lacking or not status.confirmed:
-                    await asyncio.sleep(0.02)
+                await self.cluster.caught_up(node)
 
     async def until_quiet(self) -> None:
         """Wait until no node waits for another or takes a step: who was late has answered, and has been repaired."""
