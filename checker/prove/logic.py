@@ -62,6 +62,8 @@ class Logic:
         self.fields_read: set[tuple[type[Struct], str]] = set()
         self.cardinalities: list[tuple[SetValue, Term]] = []
         self.folded: dict[Type, None] = {}
+        self.written_out: dict[int, tuple[Term, Term]] = {}
+        """Terms without their quantifiers, for `facade.in_scope`; translations that begin alike share it."""
         self._sorts: dict[Type, Sort] = {}
         self._symbols: dict[str, Symbol] = {}
         self._bound: list[tuple[Term, list[Term]]] = []
