@@ -58,6 +58,7 @@ class Translator(Logic):
         fork.universe, fork.facts, fork.promises = dict(self.universe), list(self.facts), list(self.promises)
         fork.fields_read, fork.inlined, fork.cardinalities = set(self.fields_read), set(self.inlined), []
         fork._sorts, fork._symbols, fork._memo = dict(self._sorts), dict(self._symbols), dict(self._memo)
+        fork._elements = dict(self._elements)
         fork._made, fork.written_out = self._made, self.written_out
         return fork
 
