@@ -169,9 +169,8 @@ def in_order(logic: Logic) -> list[Term]:
 
 def find(logic: Logic, conditions: Sequence[Term], timeout_ms: int = SEARCH_MS) -> Model | None:
     """A model of the conditions in the finite scope of the logic; None if there is none, or none was found in time."""
-    done: dict[int, tuple[Term, Term]] = {}
     conditions = (*conditions, *in_order(logic))
-    expanded = [z.in_scope(term, logic.universe, done) for term in (*logic.facts, *conditions)]
+    expanded = [z.in_scope(term, logic.universe, logic.written_out) for term in (*logic.facts, *conditions)]
     found = z.find_model(expanded, timeout_ms)
     return None if found == "unknown" else found
 

@@ -163,12 +163,18 @@ def substitute(term: Term, *pairs: tuple[Term, Term]) -> Term:
 
 def is_true(term: Term) -> bool:
     """Whether it is the literal True."""
-    return bool(z3.is_true(_raw(term)))
+    return bool(literal(term) == z3.Z3_L_TRUE)
 
 
 def is_false(term: Term) -> bool:
     """Whether it is the literal False."""
-    return bool(z3.is_false(_raw(term)))
+    return bool(literal(term) == z3.Z3_L_FALSE)
+
+
+def literal(term: Term) -> int:
+    """Which literal it is, if any: one call of the solver, where its own binding makes ten."""
+    raw = _raw(term)
+    return int(z3.Z3_get_bool_value(raw.ctx_ref(), raw.as_ast()))
 
 
 def same(a: Term, b: Term) -> bool:
@@ -208,13 +214,14 @@ def in_scope(term: Term, universe: Mapping[str, tuple[Term, ...]], done: dict[in
         ]
         result = conj(instances) if raw.is_forall() else disj(instances)
     elif z3.is_app(raw) and raw.num_args():
-        children = [in_scope(child, universe, done) for child in raw.children()]
-        if z3.is_and(raw):
+        parts, function = raw.children(), raw.decl()
+        children = [in_scope(part, universe, done) for part in parts]
+        if function.kind() == z3.Z3_OP_AND:
             result = conj(children)
-        elif z3.is_or(raw):
+        elif function.kind() == z3.Z3_OP_OR:
             result = disj(children)
-        elif not all(same(a, b) for a, b in zip(children, raw.children(), strict=True)):
-            result = raw.decl()(*children)
+        elif not all(same(a, b) for a, b in zip(children, parts, strict=True)):
+            result = function(*children)
     done[key] = (result, term)
     return done[key][0]
 

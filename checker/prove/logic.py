@@ -62,7 +62,10 @@ class Logic:
         self.fields_read: set[tuple[type[Struct], str]] = set()
         self.cardinalities: list[tuple[SetValue, Term]] = []
         self.folded: dict[Type, None] = {}
+        self.written_out: dict[int, tuple[Term, Term]] = {}
+        """Terms without their quantifiers, for `facade.in_scope`; translations that begin alike share it."""
         self._sorts: dict[Type, Sort] = {}
+        self._elements: dict[Type, tuple[Term, ...]] = {}
         self._symbols: dict[str, Symbol] = {}
         self._bound: list[tuple[Term, list[Term]]] = []
         self._made = 0
@@ -82,15 +85,16 @@ class Logic:
                 self._sorts[type_] = z.open_sort(name)
             else:
                 unique = f"{name}#{next(_scope_numbers)}"
-                self._sorts[type_], self.universe[unique] = z.finite_sort(unique, self.scope.get(name, 2))
+                self._sorts[type_], elements = z.finite_sort(unique, self.scope.get(name, 2))
+                self.universe[unique] = self._elements[type_] = elements
             if isinstance(type_, RecordType):
                 self.facts += self.record_facts(type_)
         return self._sorts[type_]
 
     def elements(self, type_: Type) -> tuple[Term, ...]:
         """All elements of a sort of a finite scope."""
-        sort = self.sort(type_)
-        return next(elements for name, elements in self.universe.items() if name == str(sort))
+        self.sort(type_)
+        return self._elements[type_]
 
     def record_facts(self, type_: RecordType) -> list[Term]:
         """What holds of every Struct of a type: its bounds and, in a finite scope, that equal fields make it equal."""

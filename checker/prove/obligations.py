@@ -369,6 +369,12 @@ class Protocol:
         return Step(self, action, scope)
 
 
+@functools.cache
+def protocol_of(module: types.ModuleType) -> Protocol:
+    """The parts of a module, found once: to look for counterexamples begins with what the proofs began with."""
+    return Protocol(module)
+
+
 @dataclass(frozen=True)
 class AnyState:
     """Any state of the protocol, and what the invariants say of it."""
@@ -448,7 +454,7 @@ def check_library_uses(protocol: Protocol, uses: Function) -> None:
 
 def protocol_obligations(module: types.ModuleType, wanted: Wanted = everything) -> Iterator[Obligation]:
     """The library lemmas, the base case, and every action, as far as they are wanted."""
-    protocol = Protocol(module)
+    protocol = protocol_of(module)
     for name, lemma in protocol.libraries.items():
         check_uses(module, name)
         if not wanted(name):

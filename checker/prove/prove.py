@@ -28,7 +28,7 @@ from checker.prove.counterexample import (
     refute_law,
     tell,
 )
-from checker.prove.obligations import Obligation, Protocol, law_obligations, protocol_obligations
+from checker.prove.obligations import Obligation, law_obligations, protocol_obligations, protocol_of
 from checker.prove.run import FactNames, insist, quickly, remembered
 from checker.prove.subset import OutsideSubset, functions_of
 
@@ -65,7 +65,7 @@ class Report(Struct, frozen=True):
 
 def known_names() -> set[str]:
     """Laws, controls, lemmas, actions, and what is claimed of actions."""
-    protocol = Protocol(spec.protocol)
+    protocol = protocol_of(spec.protocol)
     lemmas = {lemma for action in protocol.actions for lemma in protocol.lemmas(action)}
     laws = {*functions_of(spec.laws, "law_"), *functions_of(spec.laws, "control_")}
     return {*laws, "init", "promise", *protocol.actions, *protocol.libraries, *protocol.invariants, *lemmas}
@@ -121,7 +121,7 @@ def refute(parts: Sequence[Obligation]) -> Counterexample | None:
         found = (refute_law(subject, functions_of(spec.laws)[subject], scope) for scope in SCOPES)
         return next((c for c in found if c is not None), None)
     if (claim.startswith("inv_") and subject != "init") or "_lemma_" in claim:
-        return refute_invariant(Protocol(spec.protocol), subject, claim)
+        return refute_invariant(protocol_of(spec.protocol), subject, claim)
     return None
 
 

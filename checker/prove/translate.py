@@ -53,12 +53,13 @@ class Translator(Logic):
         self._memo: dict[tuple[object, ...], tuple[Value, Sequence[Value]]] = {}
 
     def fork(self) -> Translator:
-        """A translation that begins where this one is; what either does from now on, the other does not see."""
+        """A translation that begins where this one is; what either learns from now on, the other does not see."""
         fork = Translator(self.opaque, self.scope)
         fork.universe, fork.facts, fork.promises = dict(self.universe), list(self.facts), list(self.promises)
         fork.fields_read, fork.inlined, fork.cardinalities = set(self.fields_read), set(self.inlined), []
         fork._sorts, fork._symbols, fork._memo = dict(self._sorts), dict(self._symbols), dict(self._memo)
-        fork._made = self._made
+        fork._elements = dict(self._elements)
+        fork._made, fork.written_out = self._made, self.written_out
         return fork
 
     def parameters(self, function: Function, skip: int = 0) -> dict[str, Value]:
