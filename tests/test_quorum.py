@@ -273,7 +273,7 @@ def test_runs_that_count_too_few_are_found_out(
     found = set()
     for seed in range(12):
         save(tmp_path / str(seed), wishing(seed, 800).files())
-        problem = problem_of(tmp_path / str(seed), orders=1)
+        problem = problem_of(tmp_path / str(seed), orders=1, refine=False)
         found |= {problem.rule} if problem is not None else set()
         if rule in found:
             return
