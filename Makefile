@@ -23,9 +23,10 @@ demo: setup ## the main job, end to end on this machine: real processes, sockets
 	$(SAY)
 	@$(BIN)/ringspec demo
 
+# Three workers for two cores: tests of real nodes wait much, for processes and for timers.
 test: lint ## lint, types and every test but the long ones
 	$(SAY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: setup ## style (ruff) and types (mypy, strict)
 	$(SAY)

@@ -17,6 +17,8 @@ from spec.types import Config, NodeId
 
 SECRET = b"a secret of 16 b"
 ONE = Config(n=1, r=1, w=1, partitions=8, tokens=8)
+DRAIN_SECONDS = 1.0
+"""How long a node that is to stop waits for what it has begun: many tests leave something that nobody answers."""
 THREE = Config(n=3, r=2, w=2, partitions=8, tokens=8, put_timeout_ms=500, get_timeout_ms=500)
 
 
@@ -37,6 +39,7 @@ def settings_of(
             {peer: address for peer, address in where.items() if peer != name},
             record,
             faults,
+            drain_seconds=DRAIN_SECONDS,
         )
         for name in where
     }

@@ -107,7 +107,7 @@ def check_logs(files: list[Path]) -> None:
         assert last[0] == 1 + KILLS // 3
 
 
-@pytest.mark.long
+@pytest.mark.first
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     chance = random.Random(7)
 

@@ -33,7 +33,7 @@ def refine(name: str, abstracted: Abstraction = abstraction) -> tuple[Result[Sta
     return explore(machine, Bounds(states=STATES)), refinement
 
 
-@pytest.mark.long
+@pytest.mark.first
 def test_every_step_refines_and_every_protocol_action_is_witnessed() -> None:
     """What is proved of the protocol is proved of what is explored, and no action is proved for nothing."""
     seen: Counter[str] = Counter()

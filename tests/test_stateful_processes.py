@@ -420,7 +420,7 @@ RUNS = settings(
 )
 
 
-@pytest.mark.long
+@pytest.mark.first
 @pytest.mark.timeout(600)
 def test_processes_keep_the_promises(tmp_path: Path) -> None:
     with process_machine(tmp_path) as machine:
@@ -431,7 +431,7 @@ def test_processes_keep_the_promises(tmp_path: Path) -> None:
         assert len([ran for ran in machine.done if ran > 30]) >= 20
 
 
-@pytest.mark.long
+@pytest.mark.first
 @pytest.mark.timeout(600)
 def test_processes_that_stand_in_for_each_other_keep_the_promises(tmp_path: Path) -> None:
     """Each example ends in peace: everything is handed over, and only owners hold anything."""

@@ -111,14 +111,14 @@ RUNS = settings(max_examples=max(60, DEFAULT.max_examples // 2), stateful_step_c
 
 
 @pytest.mark.timeout(900)  # a failure is shrunk before it is told
-@pytest.mark.long
+@pytest.mark.first
 def test_runtime_nodes_keep_the_promises(tmp_path: Path) -> None:
     with machine(tmp_path / "logs") as runtime_machine:
         run_state_machine_as_test(runtime_machine, settings=RUNS)
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.long
+@pytest.mark.first
 def test_runtime_nodes_that_stand_in_for_each_other_keep_the_promises(tmp_path: Path) -> None:
     with machine(tmp_path / "logs", kind=SloppyRuntimeMachine) as runtime_machine:
         run_state_machine_as_test(runtime_machine, settings=RUNS)

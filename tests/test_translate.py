@@ -53,7 +53,7 @@ def calls_at(s: State, rnd: random.Random) -> list[tuple[Function, tuple[object,
     return calls
 
 
-@pytest.mark.long
+@pytest.mark.first
 def test_the_protocol_means_what_python_computes() -> None:
     """In states of walks, and in mixtures of two of them, in which invariants fail."""
     said: set[str] = set()
