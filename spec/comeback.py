@@ -40,7 +40,7 @@ from spec.repair import store
 from spec.rows import Disk
 from spec.siblings import Siblings
 from spec.state import Node, Outcome, Storage
-from spec.trust import begun_anew, is_behind, is_vouched_for, known_disk, others, renamed
+from spec.trust import begun_anew, given_all, is_asked, is_behind, is_vouched_for, known_disk, others, renamed
 from spec.types import Key, NodeId
 
 BATCHES_PER_FRAME = 16
@@ -161,8 +161,7 @@ def size_bytes(key: Key, siblings: Siblings) -> int:
 def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) -> Outcome:
     """What was asked for comes: make it durable, and ask for the next, or lack this node no more."""
     disk = known_disk(storage)
-    expected = source in disk.lacking and message.after == given_by(node, source)
-    if message.incarnation != disk.incarnation or not expected:
+    if not is_asked(disk, source, message.incarnation) or message.after != given_by(node, source):
         return Outcome(node, None)
     writes: tuple[StorageWrite, ...] = ()
     for key, siblings in message.rows:
@@ -171,5 +170,5 @@ def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) ->
         further = replace(node, fetched=node.fetched.set(source, message.upto[0]))
         return Outcome(further, None, writes, (fetch(further, disk, source),))
     seen = disk.seen.set(source, max(disk.seen[source], message.mark))
-    whole = WriteDisk(replace(disk, lacking=disk.lacking - FSet.of([source]), seen=seen))
-    return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, whole))
+    given = WriteDisk(replace(given_all(disk, source), seen=seen))
+    return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, given))
