@@ -16,9 +16,11 @@ A node *begins anew* on a new disk, and when it learns that its own is from the 
 that no name is used twice: what its rows minted before is not continued. It *lacks*, durably, what each other node
 holds of its keys; it asks them for it, in the order of keys, a batch at a time, and merges what comes. Whoever has
 given all is lacked no more. A node answers for a key once it lacks nothing of the key's other owners: one of them
-holds whatever it had acknowledged, if fewer than W of their disks were lost. Meanwhile it takes writes like everybody.
-(That holds under strict placement. Under sloppy placement a fallback may hold it instead, and what a fallback owed is
-lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
+holds whatever it had acknowledged, if one disk was lost at a time. Meanwhile it takes writes like everybody. (That is
+proved, of what another owner held by its own disk, `inv_lost` in `spec.protocol`. Under sloppy placement a fallback may
+hold it instead, and what a fallback owed is lost with its disk: until the owner is repaired a write then has a copy
+less than was promised. And of three disks that hold a write two may not be lost at once, though one is left: who lost
+it may have been given all by that one before it had it, and then by another that has lost it too.)
 
 With its disk a node loses what it saw of others' marks. Each tells it again with what it gives. Until then the node
 does not vouch for the other's names: who hears from it takes a new incarnation. So names stay unique even where more is
