@@ -86,9 +86,9 @@ def begun_anew(node: Node, disk: Disk) -> Disk:
     return lacking_all(renamed(disk, node.run), others(node))
 
 
-def lacking_all(disk: Disk, others: FSet[NodeId]) -> Disk:
+def lacking_all(disk: Disk, nodes: FSet[NodeId]) -> Disk:
     """The disk of a node that lacks whatever these hold."""
-    return replace(disk, lacking=others)
+    return replace(disk, lacking=nodes)
 
 
 def is_asked(disk: Disk, source: NodeId, incarnation: str) -> bool:
