@@ -40,7 +40,7 @@ from spec.abstraction import NotInHistory, abstraction, bare
 from spec.actions import Action, Arrive, Crash
 from spec.clients import promise, tell
 from spec.clock import NOTHING, Clock, Dot, covers
-from spec.events import Event, Invoke, Reply, Start, Timeout
+from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import Created, History
 from spec.maps import FMap, FSet, SetMap
 from spec.messages import Fetched, Forward, Forwarded, Found, Get, Handoff, Operation, Put, Result, Stored, shown_by
@@ -218,7 +218,10 @@ class RunRefinement:
             client, asked = Client(), part.event.operation
             if isinstance(asked, Put) and asked.context != NOTHING:
                 client = Client(context=asked.context, seen=history.shown[part.event.request])
-        others = {name: self._others[name] for e in (*part.came, *part.sent) for name in (e.source, e.target)}
+        about = {name for envelope in (*part.came, *part.sent) for name in (envelope.source, envelope.target)}
+        if isinstance(part.event, Deliver):
+            about.add(part.event.source)
+        others = {name: self._others[name] for name in about}
         servers = FMap.of({**others, part.name: part.before})
         before = State(servers, (client,), Network(part.came), NO_FAULTS, earlier)
         after = State(servers.set(part.name, part.after), (waiting,), Network(), NO_FAULTS, history)

@@ -35,7 +35,7 @@ from spec.messages import (
 from spec.network import Envelope, Network
 from spec.placement import primaries
 from spec.protocol import state as abstract
-from spec.protocol.state import Acknowledgement, Confirmation, Due, Handed, Pushed, Reading, Sent, Success, Told
+from spec.protocol.state import Acknowledgement, Confirmation, Due, Given, Handed, Pushed, Reading, Sent, Success, Told
 from spec.quorum import (
     AS_CONFIGURED_PUT,
     WriteQuorum,
@@ -47,9 +47,9 @@ from spec.quorum import (
 from spec.repair import NOBODY, fold_answers
 from spec.ring import owners_of
 from spec.rows import Disk
-from spec.siblings import Version
+from spec.siblings import NO_VERSIONS, Version
 from spec.state import GetInFlight, PutInFlight, Request
-from spec.trust import known_disk, numbered, renamed
+from spec.trust import is_behind, known_disk, lacking_all, numbered, others, renamed
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import Look, Scenario, State, request_at_hand
 
@@ -58,7 +58,7 @@ class NotInHistory(LookupError):
     """A history does not tell of a version. In an explored state that is our bug; a recording may have begun later."""
 
 
-InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | abstract.Taken
+InTransit: TypeAlias = Sent | Pushed | Acknowledgement | Told | Handed | Given | abstract.Taken
 
 
 def abstraction(scenario: Scenario, state: State, key: Key) -> abstract.State:
@@ -94,20 +94,40 @@ def abstraction(scenario: Scenario, state: State, key: Key) -> abstract.State:
         seen=SetMap.of({c.version: versions_of(seen.history, c.seen) for c in seen.history.created}),
         minted=last_counters(created),
         acked=FSet.of((*successes(seen.history, node.config), *vouched(seen.history, node.config))),
+        given=FSet.of([m for m in messages if isinstance(m, Given)]),
         due=FSet.of(due(scenario, seen)),
-        bereft=state.history.bereft | seen.history.unpaid.keys(),
+        lost=by_node(seen.history, seen.history.lost),
+        unpaid=by_node(seen.history, seen.history.unpaid),
+        gone=versions_of(seen.history, seen.history.gone),
     )
 
 
 def disk_of(state: State, name: NodeId) -> Disk:
-    """The disk on which a node mints: a copy has lost its name with what was lost, even if its node does not know."""
+    """The disk on which a node mints, and what it lacks: a copy has lost its name with what was lost, and lacks all
+    that was, even if its node does not know."""
     disk = known_disk(state.servers[name].disk)
-    return renamed(disk, f"{disk.incarnation}, copied") if name in state.history.copied else disk
+    named = renamed(disk, f"{disk.incarnation}, copied") if name in state.history.copied else disk
+    return lacking_all(named, others(state.servers[name].node)) if is_unaware(state, name) else named
+
+
+def is_unaware(state: State, name: NodeId) -> bool:
+    """Whether a node has a disk from the past, and has not begun anew, for nobody has told it yet."""
+    if name in state.history.copied:
+        return True
+    node, disk = state.servers[name].node, known_disk(state.servers[name].disk)
+    seen = (known_disk(server.disk).seen[name] for _, server in state.servers.items())
+    told = node.confirmed or node.anew
+    return name in state.history.lost and not told and any(is_behind(disk, mark) for mark in seen)
 
 
 def bare(disk: Disk) -> Disk:
     """What it is to the protocol."""
-    return Disk(disk.incarnation, disk.births)
+    return Disk(disk.incarnation, disk.births, lacking=disk.lacking)
+
+
+def by_node(history: History, lost: SetMap[NodeId, Dot]) -> SetMap[NodeId, Version]:
+    """What was lost of each node's, or of what was owed to it."""
+    return SetMap.of({name: versions_of(history, lost[name]) for name in lost})
 
 
 def unconcerned(state: State) -> State:
@@ -239,7 +259,7 @@ def in_transit(history: History, envelope: Envelope) -> InTransit | None:
         case Repaired() | Taken():
             return abstract.Taken(target, source, message.context)
         case Fetched():
-            return Pushed(target, message.rows[0][1]) if message.rows else None
+            return Given(source, target, message.incarnation, message.rows[0][1] if message.rows else NO_VERSIONS)
         case Read() | Forward() | Forwarded() | Mark() | Known() | Fetch():
             return None
 

@@ -16,9 +16,11 @@ A node *begins anew* on a new disk, and when it learns that its own is from the 
 that no name is used twice: what its rows minted before is not continued. It *lacks*, durably, what each other node
 holds of its keys; it asks them for it, in the order of keys, a batch at a time, and merges what comes. Whoever has
 given all is lacked no more. A node answers for a key once it lacks nothing of the key's other owners: one of them
-holds whatever it had acknowledged, if fewer than W of their disks were lost. Meanwhile it takes writes like everybody.
-(That holds under strict placement. Under sloppy placement a fallback may hold it instead, and what a fallback owed is
-lost with its disk: until the owner is repaired a write then has a copy less than was promised.)
+holds whatever it had acknowledged, if one disk was lost at a time. Meanwhile it takes writes like everybody. (That is
+proved, of what another owner held by its own disk, `inv_lost` in `spec.protocol`. Under sloppy placement a fallback may
+hold it instead, and what a fallback owed is lost with its disk: until the owner is repaired a write then has a copy
+less than was promised. And of three disks that hold a write two may not be lost at once, though one is left: who lost
+it may have been given all by that one before it had it, and then by another that has lost it too.)
 
 With its disk a node loses what it saw of others' marks. Each tells it again with what it gives. Until then the node
 does not vouch for the other's names: who hears from it takes a new incarnation. So names stay unique even where more is
@@ -40,7 +42,7 @@ from spec.repair import store
 from spec.rows import Disk
 from spec.siblings import Siblings
 from spec.state import Node, Outcome, Storage
-from spec.trust import begun_anew, is_behind, is_vouched_for, known_disk, others, renamed
+from spec.trust import begun_anew, given_all, is_asked, is_behind, is_vouched_for, known_disk, others, renamed
 from spec.types import Key, NodeId
 
 BATCHES_PER_FRAME = 16
@@ -161,8 +163,7 @@ def size_bytes(key: Key, siblings: Siblings) -> int:
 def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) -> Outcome:
     """What was asked for comes: make it durable, and ask for the next, or lack this node no more."""
     disk = known_disk(storage)
-    expected = source in disk.lacking and message.after == given_by(node, source)
-    if message.incarnation != disk.incarnation or not expected:
+    if not is_asked(disk, source, message.incarnation) or message.after != given_by(node, source):
         return Outcome(node, None)
     writes: tuple[StorageWrite, ...] = ()
     for key, siblings in message.rows:
@@ -171,5 +172,5 @@ def take_back(node: Node, storage: Storage, source: NodeId, message: Fetched) ->
         further = replace(node, fetched=node.fetched.set(source, message.upto[0]))
         return Outcome(further, None, writes, (fetch(further, disk, source),))
     seen = disk.seen.set(source, max(disk.seen[source], message.mark))
-    whole = WriteDisk(replace(disk, lacking=disk.lacking - FSet.of([source]), seen=seen))
-    return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, whole))
+    given = WriteDisk(replace(given_all(disk, source), seen=seen))
+    return Outcome(replace(node, fetched=node.fetched.remove(source)), None, (*writes, given))

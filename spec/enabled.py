@@ -162,7 +162,7 @@ def lost_with(scenario: Scenario, state: State, name: NodeId) -> FSet[NodeId]:
 def not_made_up_for(state: State) -> FSet[NodeId]:
     """Nodes that lost their disk and have not caught up, and owners whom a lost disk owed something."""
     history = state.history
-    catching_up = FSet.of(name for name in history.bereft if was_lacking(state.servers[name]))
+    catching_up = FSet.of(name for name, server in state.servers.items() if was_lacking(server))
     return catching_up | history.copied | history.lost.keys() | history.unpaid.keys()
 
 

@@ -22,6 +22,7 @@ from spec.history import known_by
 from spec.maps import FMap, FSet
 from spec.messages import Indefinite, Known, Mark
 from spec.network import Envelope
+from spec.ring import owners_of
 from spec.spent import Driver
 from spec.state import Node
 from spec.trust import known_disk, others
@@ -69,15 +70,15 @@ def lose_disk(scenario: Scenario, state: State, name: NodeId, left: Memory, driv
     """A node dies and comes back with another disk: an empty one, or an earlier state of it."""
     down = crash(state, name)
     server, history = down.servers[name], down.history
-    unpaid = history.unpaid
+    knew, unpaid = known_on(down, name), history.unpaid
     for _, row in server.disk.table.items():
         for owner in row.owed:
             unpaid = unpaid.set(owner, unpaid[owner] | known_by(history, row.siblings))
     itself = FSet((name,))
     history = replace(
         history,
-        lost=history.lost.set(name, known_on(down, name)),
-        bereft=history.bereft | itself,
+        lost=history.lost.set(name, knew),
+        gone=history.gone | too_much(scenario, down, name, knew),
         unpaid=unpaid,
         copied=history.copied - itself if left.about is None else history.copied | itself,
     )
@@ -91,6 +92,18 @@ def known_on(state: State, name: NodeId) -> FSet[Dot]:
     for _, row in state.servers[name].disk.table.items():
         knew = knew | known_by(state.history, row.siblings)
     return knew
+
+
+def too_much(scenario: Scenario, state: State, name: NodeId, knew: FSet[Dot]) -> FSet[Dot]:
+    """What of this nobody is sure to give back to a node that loses it: no other owner knows it, or one lost it too."""
+    owners = owners_of(state.servers[name].node.ring, scenario.key, scenario.config.n)
+    if name not in owners:
+        return FSet()
+    rest = [owner for owner in owners if owner != name]
+    rows = [state.servers[owner].disk.row(scenario.key) for owner in rest]
+    known = FSet.of(dot for row in rows for dot in known_by(state.history, row.siblings))
+    lost = FSet.of(dot for owner in rest for dot in state.history.lost[owner])
+    return (knew - known) | (knew & lost)
 
 
 def back_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> State:

@@ -58,8 +58,8 @@ class History(Struct, frozen=True, order=True, cache_hash=True):
     """What the disks knew that were lost, of nodes that still lack some of it as far as they know themselves."""
     read: FSet[Dot] = FSet()
     """Where repair is blocking: what gets have shown by now, but for what later ones have shown to be superseded."""
-    bereft: FSet[NodeId] = FSet()
-    """Nodes that ever lost their disk."""
+    gone: FSet[Dot] = FSet()
+    """What an owner lost when no other owner knew it durably, or another one had lost it and was catching up."""
     unpaid: SetMap[NodeId, Dot] = SetMap()
     """For each owner, what disks knew that were lost, of nodes that owed it to that owner."""
     copied: FSet[NodeId] = FSet()

@@ -235,6 +235,21 @@ def law_quorum_inhabited(writers: FSet[NodeId], size: int) -> bool:
     return implies(size >= 1 and is_quorum(writers, size), any(node in writers for node in writers))
 
 
+def law_quorum_without(writers: FSet[NodeId], one: NodeId, size: int) -> bool:
+    """A quorum but for one node is one of a size less."""
+    return implies(is_quorum(writers, size), is_quorum(writers - FSet.of([one]), size - 1))
+
+
+def law_quorum_of_two(writers: FSet[NodeId], one: NodeId, size: int) -> bool:
+    """A quorum of two or more has a member besides any one: what it acknowledged survives the loss of one disk."""
+    return implies(size >= 2 and is_quorum(writers, size), any(node != one for node in writers))
+
+
+def uses_quorum_of_two(writers: FSet[NodeId], one: NodeId, size: int) -> bool:
+    """Without that one it is still inhabited."""
+    return law_quorum_without(writers, one, size) and law_quorum_inhabited(writers - FSet.of([one]), size - 1)
+
+
 def law_quorums_intersect(readers: FSet[NodeId], writers: FSet[NodeId], owners: FSet[NodeId], r: int, w: int) -> bool:
     """With R + W > N, whoever asks a read quorum asks somebody of every write quorum; so with PR + PW > N."""
     return implies(

@@ -50,7 +50,12 @@ def may_answer(node: Node, disk: Disk, key: Key) -> bool:
     """Whether what the node holds of a key counts as an answer."""
     if not node.confirmed or not disk.lacking:
         return node.confirmed
-    return not any(owner in disk.lacking for owner in owners_of(node.ring, key, node.config.n))
+    return is_whole(disk, FSet.of(owners_of(node.ring, key, node.config.n)))
+
+
+def is_whole(disk: Disk, owners: FSet[NodeId]) -> bool:
+    """Whether a disk lacks nothing that these nodes hold."""
+    return not any(owner in disk.lacking for owner in owners)
 
 
 def renamed(disk: Disk, run: str) -> Disk:
@@ -78,4 +83,19 @@ def may_have_lost(node: Node, disk: Disk, row: Row, key: Key) -> bool:
 
 def begun_anew(node: Node, disk: Disk) -> Disk:
     """The disk of a node that begins anew: it mints under a new name, and lacks what all others hold."""
-    return replace(renamed(disk, node.run), lacking=others(node))
+    return lacking_all(renamed(disk, node.run), others(node))
+
+
+def lacking_all(disk: Disk, nodes: FSet[NodeId]) -> Disk:
+    """The disk of a node that lacks whatever these hold."""
+    return replace(disk, lacking=nodes)
+
+
+def is_asked(disk: Disk, source: NodeId, incarnation: str) -> bool:
+    """Whether the node waits for what another gives it that it asked under this incarnation."""
+    return disk.incarnation == incarnation and source in disk.lacking
+
+
+def given_all(disk: Disk, source: NodeId) -> Disk:
+    """The disk when another node has given all that it holds."""
+    return replace(disk, lacking=disk.lacking - FSet.of([source]))

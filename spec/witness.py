@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from spec.abstraction import bare, disk_of, due, in_transit, version_for, version_of, versions_of
+from spec.abstraction import bare, disk_of, due, in_transit, is_unaware, version_for, version_of, versions_of
 from spec.actions import Action, Ask, Crash, CrashAfterCommit, NodeAction, Restore, Wipe, event_of
 from spec.clients import ask, claims_of
 from spec.events import Deliver, Event, Invoke, Reply, request_of
@@ -41,7 +41,7 @@ from spec.messages import (
 from spec.network import Envelope
 from spec.placement import holders_of, with_coordinator
 from spec.protocol import state as abstract
-from spec.protocol.state import Acknowledgement, Handed, Pushed, Reading, Sent, Told
+from spec.protocol.state import Acknowledgement, Given, Handed, Pushed, Reading, Sent, Told
 from spec.quorum import (
     ReadQuorum,
     WriteQuorum,
@@ -53,7 +53,7 @@ from spec.quorum import (
 from spec.repair import fold_answers
 from spec.ring import owners_of
 from spec.rows import NO_ROW, Disk, Row
-from spec.siblings import Siblings, context_of, merge
+from spec.siblings import NO_VERSIONS, Siblings, context_of, merge
 from spec.spent import AdvanceFunction
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight, Request
 from spec.trust import known_disk, may_answer
@@ -83,6 +83,7 @@ def witness(
         moves += renaming(before, after, name)
         if key != scenario.key:
             moves += [("elsewhere", (name,))] * (births(taken.server) - births(before.servers[name]))
+            moves += giving_nothing(before.servers[name], taken.server, name, event)
         else:
             places = action.released if isinstance(action, CrashAfterCommit) else range(len(taken.leaving))
             told = tuple(taken.leaving[i] for i in places)
@@ -95,6 +96,7 @@ def witness(
         row = after.servers[action.node].disk.row(key)
         moves.append(("crash", (action.node,)))
         moves.append(("lose", (action.node, bare(disk_of(after, action.node)), row.siblings, row.owed)))
+    moves += beginning_anew(before, after, key == scenario.key)
     if key == scenario.key:
         still = [d.request for d in due(scenario, after)]
         over = FSet.of(d.request for d in due(scenario, asked) if d.request not in still)
@@ -105,7 +107,31 @@ def witness(
 def renaming(before: State, after: State, name: NodeId) -> list[Move]:
     """The incarnation that a node begins in a step, before whatever else it does."""
     was, now = disk_of(before, name), disk_of(after, name)
-    return [] if was.incarnation == now.incarnation else [("rename", (name, Disk(now.incarnation, was.births)))]
+    renamed = Disk(now.incarnation, was.births, lacking=was.lacking)
+    return [] if was.incarnation == now.incarnation else [("rename", (name, renamed))]
+
+
+def giving_nothing(before: Server, after: Server, name: NodeId, event: Event) -> list[Move]:
+    """What is given back of a key that nobody asks for, when all is given."""
+    if not isinstance(event, Deliver) or not isinstance(event.message, Fetched) or event.message.upto:
+        return []
+    if known_disk(before.disk) == known_disk(after.disk):
+        return []
+    given = Given(event.source, name, event.message.incarnation, NO_VERSIONS)
+    return [("give", (given.source, name, given.incarnation)), ("take_back", (given,))]
+
+
+def beginning_anew(before: State, after: State, asked: bool) -> list[Move]:
+    """Who comes to lack everything, or nothing any more; that matters only of a key that somebody asks for."""
+    moves: list[Move] = []
+    for name in after.servers:
+        was, now = disk_of(before, name).lacking, disk_of(after, name).lacking
+        eased = is_unaware(before, name) and name not in before.history.lost
+        if eased or is_unaware(after, name) or not now.issubset(was):
+            moves.append(("doubt", (name, now)))
+        if asked and name in before.history.lost and name not in after.history.lost:
+            moves.append(("regain", (name,)))
+    return moves
 
 
 def births(server: Server) -> int:
@@ -145,8 +171,7 @@ class StepTaken(Struct, frozen=True):
             if isinstance(said, Envelope) and isinstance(said.message, Handoff):
                 yield "hand", (self.name, said.target)
             elif isinstance(said, Envelope) and isinstance(said.message, Fetched):
-                if said.message.rows:
-                    yield "give", (self.name, said.target)
+                yield "give", (self.name, said.target, said.message.incarnation)
             elif about is not None and not isinstance(was, ForwardInFlight):
                 yield from self.saying(about, self.quorum(was, begun), said)
         told_before = isinstance(was, GetInFlight) and was.answered
@@ -199,7 +224,7 @@ class StepTaken(Struct, frozen=True):
         history = self.after.history
         if isinstance(operation, Get):
             server, reading = self.before.servers[self.name], Reading(self.name, request)
-            if may_answer(server.node, known_disk(server.disk), operation.key):
+            if self.may_answer():
                 own = Told(reading, self.name, server.disk.row(operation.key).siblings)
                 yield "answer", (reading, self.name)
                 yield "collect", (own,)
@@ -209,6 +234,11 @@ class StepTaken(Struct, frozen=True):
         else:
             reply = abstract.Reply(operation.context, versions_of(history, history.shown[request]))
             yield "put", (self.name, reply, operation.value, self.stands_for())
+
+    def may_answer(self) -> bool:
+        """Whether what the node holds of the key counts as an answer."""
+        server = self.before.servers[self.name]
+        return may_answer(server.node, known_disk(server.disk), self.key)
 
     def arrival(self, event: Deliver, was: Request | None) -> Iterator[Move]:
         """What a message does to the node that it reaches."""
@@ -229,8 +259,12 @@ class StepTaken(Struct, frozen=True):
                 if not was.answered:
                     yield from self.agreeing(transit, gathered)
                 yield from self.own_repair(was, transit.reading, gathered)
-            case Pushed() if not isinstance(message, Fetched) or self.taken.server != self.before.servers[self.name]:
+            case Pushed():
                 yield "mend", (transit,)
+            case Given() if self.taken.server != self.before.servers[self.name]:
+                yield "take_back", (transit,)  # who no longer waits for it leaves it alone
+                if isinstance(message, Fetched) and message.upto:  # of other keys there is more to come
+                    yield "doubt", (self.name, disk_of(self.after, self.name).lacking)
             case Handed():
                 yield "take", (transit, context_of(transit.versions))
             case abstract.Taken() if isinstance(message, Taken):
@@ -238,7 +272,7 @@ class StepTaken(Struct, frozen=True):
             case abstract.Taken() if isinstance(was, GetInFlight) and was.settling:
                 if may_release(fold_answers(was.answers), transit.context):
                     yield "confirm", (Reading(self.name, was.request), transit)
-        if isinstance(message, Read):
+        if isinstance(message, Read) and self.may_answer():
             yield "answer", (Reading(event.source, message.request), self.name)
 
     def own_repair(self, get: GetInFlight, reading: Reading, gathered: Siblings) -> Iterator[Move]:
@@ -321,6 +355,7 @@ def remainder(reached: abstract.State, meant: abstract.State) -> list[Move]:
         *lost("lose_told", reached.told, meant.told),
         *lost("lose_handed", reached.handed, meant.handed),
         *lost("lose_taken", reached.taken, meant.taken),
+        *lost("lose_given", reached.given, meant.given),
         *lost("lose_reply", reached.replies, meant.replies),
     ]
 

@@ -28,6 +28,7 @@ from spec.protocol.state import BLIND, Due, Handed, Reading, State
 from spec.quorum import ReadQuorum, WriteQuorum
 from spec.rows import Disk
 from spec.siblings import Version, context_of
+from spec.trust import is_asked
 from spec.types import ClientId, Config, NodeId, RequestId, Value
 
 NODES = [NodeId("A"), NodeId("B")]
@@ -80,8 +81,9 @@ def arguments(function: Function) -> st.SearchStrategy[dict[str, object]]:
 
 # Walks of the protocol.
 
-FREQUENT = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
+FREQUENT: dict[str, float] = {"put": 3, "send": 9, "receive": 12, "count": 12, "acknowledge": 12, "push": 4, "mend": 4}
 FREQUENT |= {"ask": 4, "answer": 8, "collect": 12, "reply": 9, "lose_told": 3}
+FREQUENT |= {"lose": 0.6, "doubt": 0.3, "give": 6, "take_back": 15, "regain": 24, "again": 3}
 FREQUENT |= {"agree": 6, "press": 2, "confirm": 6, "vouch": 6}
 HINTS = {"hint": 6, "hand": 6, "take": 12, "release": 24, "drop": 24}
 """Of every other walk; the others have none."""
@@ -101,7 +103,7 @@ def beginning(config: Config) -> State:
             "owners": FSet(nodes.items[: config.n]),
             "disks": disks,
             **{name: Counts() for name in ("birth", "counter", "minted")},
-            **{name: SetMap() for name in ("store", "owed", "heard", "gathered", "seen")},
+            **{name: SetMap() for name in ("store", "owed", "heard", "gathered", "seen", "lost", "unpaid")},
         }  # type: ignore[arg-type]  # one dictionary for fields of many types
     )
 
@@ -133,6 +135,8 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     read = ReadQuorum(rnd.randint(1, n), rnd.randint(0, n), rnd.random() < 0.7, rnd.random() < 0.5)
     waiting = [(a.coordinator, a.version, write) for a in s.counted]
     enough = [put for put in waiting if puts.acknowledge_ok(s, *put)]
+    births, all_but = rnd.randint(0, 2), s.nodes - FSet.of([NodeId(str(node))])
+    lacked = asking(s)
     carried = [FSet[Version](), *(m.versions for m in s.sent), *(t.versions for t in s.told)]
     by_action: dict[str, tuple[object, ...]] = {
         "put": (
@@ -173,9 +177,15 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
         "mend": (one(s.pushed),),
         "lose_pushed": (one(s.pushed),),
         "crash": (node,),
-        "lose": (node, Disk(f"disk {step}", births=rnd.randint(0, 2)), rnd.choice(carried), FSet()),
-        "rename": (node, Disk(f"disk {step}", births=rnd.randint(0, 2))),
-        "give": (node, one(s.nodes)),
+        "lose": (node, Disk(f"disk {step}", births, lacking=all_but), rnd.choice(carried), FSet()),
+        "rename": (node, Disk(f"disk {step}", births, lacking=s.disks[NodeId(str(node))].lacking)),
+        "doubt": (node, rnd.choice([all_but, FSet[NodeId]()])),
+        "give": rnd.choice(lacked) if lacked else (node, one(s.nodes), "an earlier disk"),
+        "take_back": (
+            one(FSet.of(g for g in s.given if is_asked(s.disks[g.target], g.source, g.incarnation))) or one(s.given),
+        ),
+        "lose_given": (one(s.given),),
+        "regain": (one(s.lost.keys()) or node,),
         "lose_reply": (one(s.replies),),
         "elsewhere": (node,),
     }
@@ -183,10 +193,19 @@ def choices(s: State, action: str, step: int, rnd: random.Random) -> tuple[objec
     return None if None in chosen else chosen
 
 
+def asking(s: State) -> list[tuple[NodeId, NodeId, str]]:
+    """What nodes lack: of whom, who, and under which incarnation it asks for it."""
+    return [(p, n, s.disks[n].incarnation) for n in s.nodes for p in s.disks[n].lacking]
+
+
 def crowded(s: State, action: str) -> bool:
     """Whether an action would make a walk slow: enough of that is there."""
     full = {"put": len(s.created) >= MOST_VERSIONS, "send": len(s.sent) >= MOST_MESSAGES}
-    full |= {"give": len(s.pushed) >= MOST_MESSAGES, "lose": len(s.bereft) >= 1}
+    full |= {
+        "give": len(s.given) >= (MOST_MESSAGES if asking(s) else 1),
+        "lose": len(s.lost) >= 1,
+        "doubt": len(asking(s)) > 0,
+    }
     full |= {
         "answer": len(s.told) >= MOST_MESSAGES,
         "push": len(s.pushed) >= MOST_MESSAGES,

@@ -9,7 +9,21 @@ from msgspec.structs import replace
 
 from spec.events import Beat, Deliver
 from spec.maps import FSet
-from spec.messages import Answer, Failed, Fetch, Fetched, Found, Indefinite, Known, Mark, Put, Read, Stored
+from spec.messages import (
+    Answer,
+    Failed,
+    Fetch,
+    Fetched,
+    Found,
+    Indefinite,
+    Known,
+    Mark,
+    Put,
+    Read,
+    Stored,
+    Write,
+    Written,
+)
 from spec.network import Envelope
 from spec.ring import preference_lists
 from spec.rows import Disk
@@ -439,3 +453,21 @@ def test_whom_a_node_has_to_hear_of_each_preference_list(sloppy: bool) -> None:
                 len(vouchers & owners) >= (1 if A in owners else 2) for owners in everybody if sloppy or A in owners
             )
             assert is_vouched_for(node, vouchers) == (enough and size > 0)
+
+
+@pytest.mark.xfail(strict=True, reason="what is promised is that one loss at a time is made up for")
+def test_of_three_disks_that_hold_a_write_two_may_be_lost_at_once() -> None:
+    """With W = 3 one is left, and who lost the write has fetched from that one before it had it."""
+    hands = Hands(config=small_config(r=1, w=3))
+    hands.ask(A, request(1), put(b"v"))
+    hands.deliver(lambda e: (e.source, e.target) == (A, C))
+    wiped(hands, C)
+    hands.deliver(lambda e: {e.source, e.target} == {B, C})
+    assert disk(hands, C).lacking == FSet.of([A])
+    hands.deliver(lambda e: isinstance(e.message, Write | Written))
+    assert isinstance(hands.results(request(1))[0], Stored)
+    wiped(hands, A)
+    hands.deliver(lambda e: {e.source, e.target} == {A, C})
+    assert disk(hands, C).lacking == FSet()
+    assert hands.held(B)
+    assert hands.held(C)

@@ -27,6 +27,10 @@ def test_the_protocol_rests_on_the_decisions_of_a_node() -> None:
         "spec.writing.may_mint",
         "spec.writing.next_dot",
         "spec.writing.minting_actor",
+        "spec.trust.is_whole",
+        "spec.trust.lacking_all",
+        "spec.trust.is_asked",
+        "spec.trust.given_all",
         "spec.clock.covers",
         "spec.clock.join",
     }

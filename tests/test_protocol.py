@@ -30,7 +30,7 @@ def test_invariants_hold_in_every_state_of_random_walks(config: Config) -> None:
     assert not broken(beginning(config))
     happened: set[str] = set()
     eventful = 0
-    for seed in range(40):
+    for seed in range(60):
         steps = walk(seed, 240, config)
         for name, parameters, s in steps:
             assert not broken(s), f"seed {seed}: {broken(s)} after {name}{parameters}"

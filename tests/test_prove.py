@@ -132,7 +132,7 @@ def test_an_opaque_predicate_is_one_symbol_for_all_that_it_reads() -> None:
     """What it reads is found out, through what it calls; if a field were missing, a change of that would be none."""
     stored, is_loyal = PROTOCOL.opaque
     assert PROTOCOL.reads(stored) == ("store", "seen")
-    assert PROTOCOL.reads(is_loyal) == ("store", "heard", "gathered", "told", "seen", "bereft")
+    assert PROTOCOL.reads(is_loyal) == ("store", "heard", "gathered", "told", "seen", "lost", "gone")
 
 
 def test_contradictory_facts_would_be_noticed() -> None:
@@ -205,6 +205,14 @@ MUTATIONS = [
     ),
     ("protocol/gets.py", "if c.reading != t.reading or unchanged)", "if True)", "collect/inv_confirmed"),
     ("protocol/gets.py", " and is_written(owners, owners, quorum)\n", "\n", "vouch/inv_durable_acknowledgement"),
+    ("protocol/gets.py", " and is_whole(s.disks[n], s.owners)\n", "\n", "answer/inv_due"),
+    ("protocol/comeback.py", "merge(s.store[g.target], g.versions)", "s.store[g.target]", "take_back/inv_lost"),
+    ("protocol/comeback.py", " and s.disks[n].lacking == FSet()\n", "\n", "regain/inv_due"),
+    ("protocol/comeback.py", "all(o == n or o in disk.lacking for o in s.owners)", "True", "lose/inv_lost"),
+    ("protocol/comeback.py", "any(o != n and stored(s, o, x) for o in s.owners)", "True", "lose/inv_lost"),
+    ("protocol/comeback.py", "all(o == n or x not in s.lost[o] for o in s.owners)", "True", "lose/inv_lost"),
+    ("protocol/comeback.py", "not (g.target == n and g.incarnation == disk.incarnation)", "True", "rename/inv_lost"),
+    ("protocol/lemmas.py", "if a.quorum.pw >= 2", "if a.quorum.pw >= 1", "lose/lose_lemma_spared"),
 ]
 
 

@@ -108,12 +108,15 @@ def forgetting(field: str) -> Abstraction:
 SHOWN_ELSEWHERE = {
     "owed": "sloppy-put",
     "confirmed": "blocking",
-    "pushed": "wipe-puts",
+    "pushed": "reconcile",
     "handed": "sloppy-put",
     "taken": "sloppy-put",
     "replies": "reconcile",
     "seen": "reconcile",
-    "bereft": "wipe-puts",
+    "given": "wipe-puts",
+    "lost": "wipe-puts",
+    "gone": "wipe-puts",
+    "unpaid": "sloppy-put-wipe",
 }
 """The model in which it soon shows that a field was forgotten, if it is not a put, a get and a lost message."""
 

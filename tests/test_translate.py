@@ -58,7 +58,7 @@ def test_the_protocol_means_what_python_computes() -> None:
     """In states of walks, and in mixtures of two of them, in which invariants fail."""
     said: set[str] = set()
     false = 0
-    for seed in (17, 31):  # walks after which every action can happen
+    for seed in (71, 189):  # walks after which every action can happen
         rnd = random.Random(seed)
         steps = [s for _, _, s in walk(seed, 120, Config(n=2, r=1, w=2))]
         late = max(steps, key=lambda s: sum(bool(getattr(s, name)) for name in s.__struct_fields__))
@@ -75,7 +75,7 @@ def test_the_protocol_means_what_python_computes() -> None:
 
 def test_a_wrong_translation_would_be_noticed() -> None:
     """The comparison itself: a result that Python does not give is a disagreement."""
-    a, b = walk(1, 40, Config(n=2, r=1, w=2))[-1][2], walk(2, 40, Config(n=2, r=1, w=2))[-1][2]
+    a, b = (walk(seed, 120, Config(n=2, r=1, w=2))[-1][2] for seed in (1, 2))
     clock = a.minted
     types = list(source_of(KERNEL["spec.clock.join"]).parameters().values())
     known = [(types[0], clock), (types[1], b.minted)]

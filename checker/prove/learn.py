@@ -39,7 +39,7 @@ def candidates(obligation: Obligation) -> Iterator[tuple[str, ...]]:
     groups = [lemmas, symbols, ORDER, IDENTITY, ("inv_replies",), ("inv_own", "inv_contiguous")]
     groups += [("supersedes",), ("same actor",), ("quorums",), ("inv_owners", "inv_durable_acknowledgement")]
     groups += [loyalty, ("quorums meet", "inv_due"), ("inv_told", "inv_confirmed")]
-    groups += [("inv_sent",)]
+    groups += [("inv_sent",), ("inv_lost",)]
     for size in range(1, 4):
         for chosen in itertools.combinations(groups, size):
             names = (*first, *(n for group in chosen for n in group))

@@ -14,7 +14,7 @@ Each obligation comes with *named facts*: a proof uses few of them, and which is
 solver that is given all gets lost. Predicates that are mostly passed along are *opaque*, that is, a symbol whose
 definition is one more named fact: `supersedes`; `stored`, one for each (store, seen), so that what an action leaves
 alone stays the same symbol; the quorums, of which the proofs need only what the laws say: a set that contains a quorum
-is one, and a write quorum has a member.
+is one, a write quorum has a member, and one of two or more has another besides.
 """
 
 from __future__ import annotations
@@ -138,6 +138,21 @@ def quorums_inhabited(t: Translator, node: Type) -> Term:
     member = t.apply("member of quorum", [family], node_sort, [q])
     inside = t.apply("in quorum", [family, node_sort], z.bool_sort(), [q, member])
     return z.forall([q, size], z.entails(z.conj([is_one, z.arithmetic(">=", size, z.number(1))]), inside), [is_one])
+
+
+def quorums_of_two(t: Translator, node: Type) -> Term:
+    """A quorum of two or more has a member besides any one: `law_quorum_of_two`, as such a fact."""
+    family, node_sort, int_sort = z.open_sort("quorum"), t.sort(node), t.sort(INT)
+    q, size, n = z.constant("q!", family), z.constant("size!", int_sort), z.constant("n!", node_sort)
+    is_one = t.apply("is quorum", [family, int_sort], z.bool_sort(), [q, size])
+
+    def inside(element: Term) -> Term:
+        return t.apply("in quorum", [family, node_sort], z.bool_sort(), [q, element])
+
+    other = t.apply("other member", [family, node_sort], node_sort, [q, n])
+    premise = z.conj([is_one, z.arithmetic(">=", size, z.number(2))])
+    found = z.conj([inside(other), z.neg(z.equal(other, n))])
+    return z.forall([q, size, n], z.entails(premise, found), [is_one, inside(n)])
 
 
 def quorums_meet(t: Translator, node: Type, elements: SetValue, size: Term) -> Term:
@@ -411,7 +426,7 @@ class Step:
         if scope is None:
             node = protocol.node
             self.facts["supersedes"] = [definition_of_supersedes(t)]
-            self.facts["quorums"] = [quorums_inhabited(t, node)]
+            self.facts["quorums"] = [quorums_inhabited(t, node), quorums_of_two(t, node)]
             self.facts["quorums meet"] = [
                 quorums_meet(t, node, a, size) for a, size in t.cardinalities if a.type.element == node
             ]

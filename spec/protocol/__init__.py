@@ -9,16 +9,20 @@ An action is a function from a state and some parameters to the next state, with
 (`<action>_lemma_…`) holds whenever its guard and the invariants do. All are plain functions: `ringspec prove` proves
 them from this source for any number of nodes, versions and messages, and tests evaluate them.
 
-Four invariants are what it is about:
+Five invariants are what it is about:
 
 * `inv_dot_uniqueness`: a dot names one version, for ever;
 * `inv_only_maximal`: whatever holds or carries versions of the key holds none that another of them supersedes;
 * `inv_durable_acknowledgement`: an acknowledgement, under way or counted, stands for a copy on the disk of an owner, or
   of a node that owes it to one; a write that was acknowledged to its client is known to as many owners, and to as many
-  of them by their own disks, as its client asked for; but for owners who ever lost what was known for them;
+  of them by their own disks, as its client asked for; but for owners who lost it and have not caught up;
 * `inv_due`: of every write that was acknowledged before a get began, as many owners as know it by their own disks have
   told the get of it, if they have told it anything. So a reply whose own owners must meet these knows it: that is
-  `reply_lemma_due`. PR + PW > N makes them meet, and R + W > N where nobody stands in for owners (`spec.quorum`).
+  `reply_lemma_due`. PR + PW > N makes them meet, and R + W > N where nobody stands in for owners (`spec.quorum`);
+* `inv_lost`: what an owner lost with its disk it knows again, or another that knows it has still to give it back. So
+  one that lacks nothing any more knows it, and counts like any other. Not so what is *gone*: lost when no other owner
+  knew it durably, or while another owner who had lost it was catching up. One loss at a time takes nothing that two
+  owners said to hold by their own disks (`lose_lemma_spared`).
 
 To *know* a version is to hold it, or one whose writer had seen it. The others support these. The clocks never lie
 (`inv_honest`), whole sets travel, so whoever holds a version knows all earlier ones of its actor (`inv_contiguous`),
@@ -66,11 +70,15 @@ ACTIONS = (
     faults.lose_told,
     faults.lose_handed,
     faults.lose_taken,
+    faults.lose_given,
     faults.lose_reply,
     faults.crash,
     comeback.lose,
     comeback.rename,
+    comeback.doubt,
     comeback.give,
+    comeback.take_back,
+    comeback.regain,
     puts.elsewhere,
 )
 """Everything that may happen."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from spec.maps import FSet, SetMap
-from spec.protocol.state import Acknowledgement, Handed, Pushed, Reply, Sent, State, Taken, Told
+from spec.protocol.state import Acknowledgement, Given, Handed, Pushed, Reply, Sent, State, Taken, Told
 from spec.types import NodeId
 
 
@@ -70,6 +70,16 @@ def lose_taken_ok(s: State, t: Taken) -> bool:
 def lose_taken(s: State, t: Taken) -> State:
     """It is lost, or will not be repeated any more."""
     return replace(s, taken=s.taken - FSet.of([t]))
+
+
+def lose_given_ok(s: State, g: Given) -> bool:
+    """What a node lacks is under way."""
+    return g in s.given
+
+
+def lose_given(s: State, g: Given) -> State:
+    """It is lost, or will not be repeated any more."""
+    return replace(s, given=s.given - FSet.of([g]))
 
 
 def lose_reply_ok(s: State, p: Reply) -> bool:

@@ -29,6 +29,7 @@ from spec.protocol.state import (
 )
 from spec.quorum import ReadQuorum, WriteQuorum, is_quorum, is_written
 from spec.siblings import Version, is_context, merge
+from spec.trust import is_whole
 from spec.types import NodeId, RequestId
 
 
@@ -62,8 +63,8 @@ def conclude(s: State, request: RequestId) -> State:
 
 
 def answer_ok(s: State, r: Reading, n: NodeId) -> bool:
-    """An owner is asked, or asks itself."""
-    return n in s.nodes
+    """An owner is asked, or asks itself, that has not lost what it knew, or has caught up."""
+    return n in s.nodes and is_whole(s.disks[n], s.owners)
 
 
 def answer(s: State, r: Reading, n: NodeId) -> State:

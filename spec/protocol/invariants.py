@@ -8,7 +8,17 @@ from __future__ import annotations
 from spec.clock import covers, descends
 from spec.maps import FSet, implies
 from spec.protocol.gets import was_promised
-from spec.protocol.state import Acknowledgement, State, held_for, is_contiguous, knows, mints_as, stored
+from spec.protocol.state import (
+    Acknowledgement,
+    State,
+    held_for,
+    is_contiguous,
+    is_excused,
+    is_missed,
+    knows,
+    mints_as,
+    stored,
+)
 from spec.quorum import is_quorum, is_written
 from spec.siblings import Version, is_antichain, supersedes
 from spec.types import NodeId, RequestId
@@ -39,6 +49,7 @@ def inv_only_maximal(s: State) -> bool:
         and all(is_antichain(p.versions) for p in s.pushed)
         and all(is_antichain(t.versions) for t in s.told)
         and all(is_antichain(m.versions) for m in s.handed)
+        and all(is_antichain(g.versions) for g in s.given)
         and all(is_antichain(s.gathered[r]) for r in s.gathered)
     )
 
@@ -47,15 +58,15 @@ def is_durable(s: State, a: Acknowledgement) -> bool:
     """Whether what is acknowledged is known for the owner, and to it, if it says so itself."""
     return (
         a.version in s.created
-        and (held_for(s, a.owner, a.version) or a.owner in s.bereft)
-        and implies(a.holder == a.owner, stored(s, a.owner, a.version) or a.owner in s.bereft)
+        and (held_for(s, a.owner, a.version) or is_missed(s, a.owner, a.version))
+        and implies(a.holder == a.owner, stored(s, a.owner, a.version) or is_excused(s, a.owner, a.version))
     )
 
 
 def inv_durable_acknowledgement(s: State) -> bool:
     """Acknowledgements stand for durable copies, success for a write quorum of owners for whom the write is known.
 
-    Who lost what was known for it is excused: of W owners, if fewer than W were bereft, some still know it.
+    Who lost it is excused until it has caught up; for ever only if too many lost it at once.
     """
     return (
         all(is_durable(s, a) for a in s.acks)
@@ -63,8 +74,8 @@ def inv_durable_acknowledgement(s: State) -> bool:
         and all(
             a.version in s.created
             and is_written(
-                FSet.of(o for o in s.owners if held_for(s, o, a.version) or o in s.bereft),
-                FSet.of(o for o in s.owners if stored(s, o, a.version) or o in s.bereft),
+                FSet.of(o for o in s.owners if held_for(s, o, a.version) or is_missed(s, o, a.version)),
+                FSet.of(o for o in s.owners if stored(s, o, a.version) or is_excused(s, o, a.version)),
                 a.quorum,
             )
             for a in s.acked
@@ -75,10 +86,10 @@ def inv_durable_acknowledgement(s: State) -> bool:
 def is_loyal(s: State, request: RequestId, o: NodeId, x: Version) -> bool:
     """Whether an owner knows `x`, and whatever it has told a get does; so whatever it can tell it does.
 
-    Who lost what was known for it is excused here too.
+    Who is catching up tells nothing; and of what is gone nobody can.
     """
-    return o in s.bereft or (
-        stored(s, o, x)
+    return x in s.gone or (
+        (stored(s, o, x) or x in s.lost[o])
         and all(knows(s, t.versions, x) for t in s.told if t.reading.request == request and t.owner == o)
         and all(implies(o in s.heard[r], knows(s, s.gathered[r], x)) for r in s.heard if r.request == request)
     )
@@ -99,16 +110,21 @@ def inv_due(s: State) -> bool:
 def inv_released(s: State) -> bool:
     """An owner's acknowledgement of what it was handed stands for durable copies of all that its context covers."""
     return all(
-        implies(covers(t.context, x.dot), stored(s, t.owner, x) or t.owner in s.bereft)
+        implies(covers(t.context, x.dot), stored(s, t.owner, x) or is_excused(s, t.owner, x))
         for t in s.taken
         for x in s.created
+    ) and all(
+        implies(covers(t.context, x.dot), covers(t.context, y.dot))
+        for t in s.taken
+        for x in s.created
+        for y in s.seen[x]
     )
 
 
 def inv_told(s: State) -> bool:
     """What an owner has told a reader it knows durably, unless it lost its disk since."""
     return all(
-        implies(t.owner in s.owners and knows(s, t.versions, x), stored(s, t.owner, x) or t.owner in s.bereft)
+        implies(t.owner in s.owners and knows(s, t.versions, x), stored(s, t.owner, x) or is_excused(s, t.owner, x))
         for t in s.told
         for x in s.created
     )
@@ -117,9 +133,32 @@ def inv_told(s: State) -> bool:
 def inv_confirmed(s: State) -> bool:
     """An owner who confirmed what a reader gathered knows all of it durably, unless it lost its disk since."""
     return all(c.owner in s.owners for c in s.confirmed) and all(
-        implies(knows(s, s.gathered[c.reading], x), stored(s, c.owner, x) or c.owner in s.bereft)
+        implies(knows(s, s.gathered[c.reading], x), stored(s, c.owner, x) or is_excused(s, c.owner, x))
         for c in s.confirmed
         for x in s.created
+    )
+
+
+def will_give(s: State, p: NodeId, o: NodeId, x: Version) -> bool:
+    """Whether an owner that knows `x` durably has still to give it to one that lost it, and has given nothing less."""
+    return (
+        p in s.disks[o].lacking
+        and stored(s, p, x)
+        and x not in s.lost[p]
+        and all(
+            knows(s, g.versions, x)
+            for g in s.given
+            if g.source == p and g.target == o and g.incarnation == s.disks[o].incarnation
+        )
+    )
+
+
+def inv_lost(s: State) -> bool:
+    """What an owner lost it knows again, or another will give it back, but for what is gone."""
+    return all(
+        stored(s, o, x) or x in s.gone or any(will_give(s, p, o, x) for p in s.owners)
+        for o in s.owners
+        for x in s.lost[o]
     )
 
 
@@ -136,6 +175,7 @@ def inv_owners(s: State) -> bool:
         and all(m.holder in s.nodes and m.owner in s.owners for m in s.handed)
         and all(t.holder in s.nodes and t.owner in s.owners for t in s.taken)
         and all(o in s.owners for n in s.nodes for o in s.owed[n])
+        and all(g.source in s.nodes and g.target in s.nodes for g in s.given)
         and s.owners.issubset(s.nodes)
     )
 
@@ -190,7 +230,11 @@ def inv_created(s: State) -> bool:
         and all(p.versions.issubset(s.created) for p in s.pushed)
         and all(t.versions.issubset(s.created) for t in s.told)
         and all(m.versions.issubset(s.created) for m in s.handed)
+        and all(g.versions.issubset(s.created) for g in s.given)
         and all(s.gathered[r].issubset(s.created) for r in s.gathered)
+        and all(s.lost[n].issubset(s.created) for n in s.lost)
+        and all(s.unpaid[o].issubset(s.created) for o in s.unpaid)
+        and s.gone.issubset(s.created)
     )
 
 
@@ -207,6 +251,7 @@ def inv_contiguous(s: State) -> bool:
         and all(is_contiguous(s, p.versions) for p in s.pushed)
         and all(is_contiguous(s, t.versions) for t in s.told)
         and all(is_contiguous(s, m.versions) for m in s.handed)
+        and all(is_contiguous(s, g.versions) for g in s.given)
         and all(is_contiguous(s, s.gathered[r]) for r in s.gathered)
     )
 

@@ -8,12 +8,27 @@ Lemmas about merging (`lib_…`) are proved once, for any sets; `<action>_uses` 
 from __future__ import annotations
 
 from spec.clock import Clock, covers, descends
-from spec.maps import implies
+from spec.maps import FSet, implies
+from spec.protocol.comeback import lose, take_back
 from spec.protocol.gets import collect, mend
 from spec.protocol.hints import take
 from spec.protocol.puts import next_version, put, receive
-from spec.protocol.state import Handed, Pushed, Reading, Reply, Sent, State, Taken, Told, knows, stored
+from spec.protocol.state import (
+    Given,
+    Handed,
+    Pushed,
+    Reading,
+    Reply,
+    Sent,
+    State,
+    Taken,
+    Told,
+    is_excused,
+    knows,
+    stored,
+)
 from spec.quorum import ReadQuorum
+from spec.rows import Disk
 from spec.siblings import Siblings, is_antichain, is_context, merge, supersedes
 from spec.types import NodeId, Value
 
@@ -53,6 +68,11 @@ def mend_uses(s: State, p: Pushed) -> bool:
 def take_uses(s: State, m: Handed, context: Clock) -> bool:
     """Both sides of the merge."""
     return lib_merge_keeps(s, s.store[m.owner], m.versions) and lib_merge_keeps(s, m.versions, s.store[m.owner])
+
+
+def take_back_uses(s: State, g: Given) -> bool:
+    """Both sides of the merge."""
+    return lib_merge_keeps(s, s.store[g.target], g.versions) and lib_merge_keeps(s, g.versions, s.store[g.target])
 
 
 def collect_uses(s: State, t: Told) -> bool:
@@ -116,12 +136,12 @@ def take_lemma_grow(s: State, m: Handed, context: Clock) -> bool:
 
 def release_lemma_known(s: State, t: Taken) -> bool:
     """The owner knows all that its creditor knows, unless it lost its disk since."""
-    return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
+    return all(stored(s, t.owner, x) or is_excused(s, t.owner, x) for x in s.created if stored(s, t.holder, x))
 
 
 def confirm_lemma_known(s: State, r: Reading, t: Taken) -> bool:
     """The owner knows all that the reader knows, unless it lost its disk since."""
-    return t.owner in s.bereft or all(stored(s, t.owner, x) for x in s.created if knows(s, s.gathered[r], x))
+    return all(stored(s, t.owner, x) or is_excused(s, t.owner, x) for x in s.created if knows(s, s.gathered[r], x))
 
 
 def mend_lemma_grow(s: State, p: Pushed) -> bool:
@@ -130,6 +150,34 @@ def mend_lemma_grow(s: State, p: Pushed) -> bool:
     return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
         stored(after, p.target, x) for x in s.created if knows(s, p.versions, x)
     )
+
+
+def take_back_lemma_grow(s: State, g: Given) -> bool:
+    """Nor does what is given back, and the target learns what it was given."""
+    after = take_back(s, g)
+    return all(stored(after, t, x) for t in s.nodes for x in s.created if stored(s, t, x)) and all(
+        stored(after, g.target, x) for x in s.created if knows(s, g.versions, x)
+    )
+
+
+def lose_lemma_spared(s: State, n: NodeId, disk: Disk, kept: Siblings, owed: FSet[NodeId]) -> bool:
+    """One loss at a time takes nothing that was acknowledged by more than one owner as held by its own disk."""
+    after = lose(s, n, disk, kept, owed)
+    return all(
+        a.version in s.gone or a.version not in after.gone or any(o != n and a.version in s.lost[o] for o in s.owners)
+        for a in s.acked
+        if a.quorum.pw >= 2
+    )
+
+
+def regain_lemma_known(s: State, n: NodeId) -> bool:
+    """An owner that has been given all that others hold knows what it lost, but for what is gone."""
+    return n not in s.owners or all(stored(s, n, x) or x in s.gone for x in s.lost[n])
+
+
+def answer_lemma_known(s: State, r: Reading, n: NodeId) -> bool:
+    """So does one that lacks nothing of the other owners, and so it may answer."""
+    return n not in s.owners or all(stored(s, n, x) or x in s.gone for x in s.lost[n])
 
 
 def collect_lemma_grow(s: State, t: Told) -> bool:
@@ -155,11 +203,14 @@ def reply_lemma_told(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -
 def reply_lemma_due(s: State, r: Reading, quorum: ReadQuorum, context: Clock) -> bool:
     """A reply knows all that was acknowledged before it was asked for by a quorum that its own has to meet.
 
-    Unless an owner that answered had lost what was known for it.
+    But for what too many owners lost at once.
     """
     everybody = len(s.owners)
-    return any(o in s.bereft for o in s.heard[r] & s.owners) or all(
-        implies(d.request == r.request and d.owners + quorum.pr > everybody, knows(s, s.gathered[r], d.version))
+    return all(
+        implies(
+            d.request == r.request and d.owners + quorum.pr > everybody,
+            knows(s, s.gathered[r], d.version) or d.version in s.gone,
+        )
         for d in s.due
     )
 

@@ -44,6 +44,15 @@ class Handed(Struct, frozen=True, order=True, cache_hash=True):
     versions: Siblings
 
 
+class Given(Struct, frozen=True, order=True, cache_hash=True):
+    """Everything that a node holds, on its way to an owner that lacks it, and asked for it under this incarnation."""
+
+    source: NodeId
+    target: NodeId
+    incarnation: str
+    versions: Siblings
+
+
 class Taken(Struct, frozen=True, order=True, cache_hash=True):
     """An owner has told a node that sent it a set with this context that it knows all of it durably."""
 
@@ -148,6 +157,7 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     told: FSet[Told]
     handed: FSet[Handed]
     taken: FSet[Taken]
+    given: FSet[Given]
 
     # With clients.
     replies: FSet[Reply]
@@ -163,8 +173,12 @@ class State(Struct, frozen=True, order=True, cache_hash=True):
     """Writes whose clients were told of success, and what gets showed that had waited until it was held."""
     due: FSet[Due]
     """What gets that clients wait for may look for: it was acknowledged before they were asked."""
-    bereft: FSet[NodeId]
-    """Owners who ever lost what was known for them: their own disk, or that of a node that owed them something."""
+    lost: SetMap[NodeId, Version]
+    """What the disks of a node knew that it lost, until it has been given all that others hold."""
+    unpaid: SetMap[NodeId, Version]
+    """For each owner, what lost disks knew of nodes that owed it something."""
+    gone: FSet[Version]
+    """What an owner lost when no other owner knew it durably, or another one was still to be given it back."""
 
 
 # What it means to know.
@@ -194,6 +208,16 @@ def held_for(s: State, o: NodeId, x: Version) -> bool:
     return stored(s, o, x) or any(o in s.owed[n] and stored(s, n, x) for n in s.nodes)
 
 
+def is_excused(s: State, o: NodeId, x: Version) -> bool:
+    """Whether an owner need not know `x`: it lost it and is still catching up, or too many lost it at once."""
+    return x in s.lost[o] or x in s.gone
+
+
+def is_missed(s: State, o: NodeId, x: Version) -> bool:
+    """Whether nobody need know `x` for an owner."""
+    return is_excused(s, o, x) or x in s.unpaid[o]
+
+
 def acts_for(s: State, n: NodeId, o: NodeId) -> bool:
     """Whether what a node stores counts for an owner: it is one, or it owes it."""
     return o in s.owners and (n == o or o in s.owed[n])
@@ -220,10 +244,13 @@ def init(s: State) -> bool:
         and s.told == FSet()
         and s.handed == FSet()
         and s.taken == FSet()
+        and s.given == FSet()
         and s.replies == FSet()
         and s.created == FSet()
         and all(False for a in s.minted)
         and s.acked == FSet()
         and s.due == FSet()
-        and s.bereft == FSet()
+        and all(False for n in s.lost)
+        and all(False for n in s.unpaid)
+        and s.gone == FSet()
     )
