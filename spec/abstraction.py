@@ -12,6 +12,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from spec.clock import NOTHING, Actor, Dot
+from spec.failures import is_old
 from spec.history import History, known_by, promised_to, wished
 from spec.maps import Counts, FMap, FSet, SetMap
 from spec.messages import (
@@ -49,7 +50,7 @@ from spec.ring import owners_of
 from spec.rows import Disk
 from spec.siblings import NO_VERSIONS, Version
 from spec.state import GetInFlight, PutInFlight, Request
-from spec.trust import is_behind, known_disk, lacking_all, numbered, others, renamed
+from spec.trust import known_disk, lacking_all, numbered, others, renamed
 from spec.types import NO_REQUEST, Config, Key, NodeId, RequestId
 from spec.world import Look, Scenario, State, request_at_hand
 
@@ -114,10 +115,7 @@ def is_unaware(state: State, name: NodeId) -> bool:
     """Whether a node has a disk from the past, and has not begun anew, for nobody has told it yet."""
     if name in state.history.copied:
         return True
-    node, disk = state.servers[name].node, known_disk(state.servers[name].disk)
-    seen = (known_disk(server.disk).seen[name] for _, server in state.servers.items())
-    told = node.confirmed or node.anew
-    return name in state.history.lost and not told and any(is_behind(disk, mark) for mark in seen)
+    return name in state.history.lost and not state.servers[name].node.confirmed and is_old(state, name)
 
 
 def bare(disk: Disk) -> Disk:

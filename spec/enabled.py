@@ -32,7 +32,7 @@ from spec.actions import (
     event_of,
 )
 from spec.clock import NOTHING
-from spec.failures import was_lacking
+from spec.failures import is_old, was_lacking
 from spec.maps import FSet
 from spec.messages import Get, Handoff, Operation, Put, Taken, as_asked_again
 from spec.network import Network
@@ -162,7 +162,7 @@ def lost_with(scenario: Scenario, state: State, name: NodeId) -> FSet[NodeId]:
 def not_made_up_for(state: State) -> FSet[NodeId]:
     """Nodes that lost their disk and have not caught up, and owners whom a lost disk owed something."""
     history = state.history
-    catching_up = FSet.of(name for name, server in state.servers.items() if was_lacking(server))
+    catching_up = FSet.of(name for name, server in state.servers.items() if was_lacking(server) or is_old(state, name))
     return catching_up | history.copied | history.lost.keys() | history.unpaid.keys()
 
 

@@ -5,7 +5,8 @@ Where a disk is lost, the history notes what it knew and what it owed, and that 
 (`spec.comeback`).
 
 Where no disk can be lost, no node is ever told that its own is from the past, and whoever is up would tell it so.
-There a node that restarts is told at once. In the time that it would have to wait it would do less, and nothing else.
+There a node that restarts is told at once. In the time that it would have to wait it would do less, and name its writes
+anew; models in which disks can be lost have that time.
 
 A disk may be replaced only by a copy that is older than a mark which all others have seen, unless the scenario has
 younger ones. That all others see the mark at once spares the explorer the moments before the copy is of use.
@@ -25,7 +26,7 @@ from spec.network import Envelope
 from spec.ring import owners_of
 from spec.spent import Driver
 from spec.state import Node
-from spec.trust import known_disk, others
+from spec.trust import is_behind, known_disk, others
 from spec.types import NodeId
 from spec.world import Memory, Scenario, Server, State, request_at_hand
 
@@ -123,3 +124,11 @@ def back_up(scenario: Scenario, state: State, name: NodeId, driver: Driver) -> S
 def was_lacking(server: Server) -> bool:
     """Whether a node still lacks something that it lost, as far as it knows."""
     return server.disk.about is not None and len(server.disk.about.lacking) > 0
+
+
+def is_old(state: State, name: NodeId) -> bool:
+    """Whether a node goes on with a disk from the past: another has seen a later mark of it."""
+    if state.servers[name].node.anew:
+        return False
+    disk = known_disk(state.servers[name].disk)
+    return any(is_behind(disk, known_disk(server.disk).seen[name]) for _, server in state.servers.items())

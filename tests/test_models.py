@@ -52,7 +52,7 @@ COUNTS = {
     "wipe-both": (17_169, 63_094),
     "restore": (22_325, 92_625),
     "restore-puts": (9_074, 30_878),
-    "wipe-restore": (80_696, 239_019),
+    "wipe-restore": (76_753, 226_645),
     "restart-again": (6_977, 26_331),
     "stand-in-again": (325, 843),
     "put-all-get-one": (625, 1_936),
