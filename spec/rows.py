@@ -36,6 +36,8 @@ class Row(Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """How many dots that actor has minted."""
     minted: tuple[Minted, ...] = ()
     """The latest of them, oldest first, so that a repeated request mints no second dot."""
+    former: tuple[RequestId, ...] = ()
+    """The latest requests that it minted for under numberings which it does not continue, oldest first."""
     owed: FSet[NodeId] = FSet()
     """Owners of the key who may lack some of this: a *hint* that it is to be handed to them."""
 

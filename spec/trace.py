@@ -25,7 +25,7 @@ from spec.types import ClientId, Config, Key, NodeId, RequestId
 
 Counter: TypeAlias = Annotated[int, Meta(ge=1)]
 
-FORMAT = 4
+FORMAT = 5
 """The version of this format."""
 
 

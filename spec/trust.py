@@ -69,8 +69,11 @@ def minting_disk(node: Node, disk: Disk) -> Disk:
 
 
 def numbered(disk: Disk, row: Row) -> Row:
-    """The row without a numbering that was begun before the disk's incarnation."""
-    return row if row.birth == 0 or row.birth > disk.since else replace(row, birth=0, counter=0, minted=())
+    """The row without a numbering that was begun before the disk's incarnation; for whom it minted it still knows."""
+    if row.birth == 0 or row.birth > disk.since:
+        return row
+    former = (*row.former, *[minted.request for minted in row.minted])
+    return replace(row, birth=0, counter=0, minted=(), former=former)
 
 
 def may_have_lost(node: Node, disk: Disk, row: Row, key: Key) -> bool:

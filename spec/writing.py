@@ -4,8 +4,9 @@ The coordinator mints one dot for the request onto the set it holds, stores that
 other owners. Its own copy and every distinct owner's acknowledgement count; at W, if PW are of owners themselves, the
 client is told, and shown what its coordinator then holds if it wished. A put that wants more owners themselves than are
 asked is turned down. A request that this row already minted for mints nothing again: it is replicated and acknowledged
-like the first time. A row remembers only its latest requests, so a put that *is asked again* says so: where it may have
-been forgotten nothing is minted, for an overwritten value would come back. (Dynamo paper §4.5, §4.6.)
+like the first time; or, if that was under a name that the node bears no more, nobody knows what became of it. A row
+remembers only its latest requests, so a put that *is asked again* says so: where it may have been forgotten nothing is
+minted, for an overwritten value would come back. (Dynamo paper §4.5, §4.6.)
 
 A put may have a *condition*: that nothing is there, or that what is there has exactly the context that it brings. Its
 coordinator decides, when it mints, on what it holds itself. So of two puts that one node takes on the same condition
@@ -24,7 +25,7 @@ from spec.clock import Actor, Clock, Dot, covers
 from spec.events import CancelTimer, Effect, Send, SetTimer, StorageWrite, WriteDisk, WriteRow
 from spec.hints import may_owe, owing
 from spec.maps import FMap, FSet
-from spec.messages import Overloaded, Put, Refused, Stored, Unmet, Write, Written
+from spec.messages import Indefinite, Overloaded, Put, Refused, Stored, Unmet, Write, Written
 from spec.placement import primaries, primaries_problem
 from spec.quorum import is_written, so_far, write_quorum
 from spec.repair import NOBODY
@@ -80,6 +81,7 @@ def mint(row: Row, version: Version, request: RequestId, remembered: int) -> Row
         birth=version.dot.actor.birth,
         counter=counter,
         minted=(*row.minted, Minted(request, counter))[-remembered:],
+        former=row.former[-remembered:],
         owed=row.owed,
     )
 
@@ -113,8 +115,8 @@ def unmet(put: Put, held: Siblings) -> str:
 
 def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMap[NodeId, NodeId]) -> Outcome:
     """Coordinate a put: mint, store, replicate. A repeated request is replicated again under the dot it has."""
-    request, disk, held = asked.request, minting_disk(node, known_disk(storage)), storage.row(put.key)
-    row = numbered(disk, held)
+    request, disk = asked.request, minting_disk(node, known_disk(storage))
+    row = numbered(disk, storage.row(put.key))
     quorum = write_quorum(put.wishes, node.config)
     lacking = primaries_problem("pw", quorum.pw, holders)
     if lacking:
@@ -123,6 +125,9 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
     if stands_for != node.name and not may_owe(node, storage, put.key, stands_for):
         full = f"node {node.name} is overloaded: it keeps {storage.count_hints()} hints"
         return refuse(node, asked.origin, request, put, Overloaded(full))
+    if request in row.former:
+        again = Indefinite(f"node {node.name} was asked before, under a name that it bears no more")
+        return Outcome(node, None, effects=(answer(asked.origin, request, again),))
     dot = dot_minted_for(actor, row, request)
     writes: tuple[StorageWrite, ...] = ()
     kept = row
@@ -133,7 +138,7 @@ def start_put(node: Node, storage: Storage, asked: Asked, put: Put, holders: FMa
         if changed:
             return refuse(node, asked.origin, request, put, Unmet(changed))
         sole = is_sole_coordinator(node, asked, stands_for)
-        lost = put.again and may_have_lost(node, disk, held, put.key)
+        lost = put.again and may_have_lost(node, disk, row, put.key)
         problem = put_problem(put, dot, row, minted, limits, sole, lost)
         if problem:
             return refuse(node, asked.origin, request, put, Refused(problem))

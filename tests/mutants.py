@@ -500,6 +500,14 @@ MUTANTS = (
         claim="one-dot-per-request",
     ),
     Mutant(
+        name="a row that is named anew forgets for whom it minted under its other name",
+        file="trust.py",
+        old="minted=(), former=former)",
+        new="minted=())",
+        model="forward-repeated",
+        claim="one-dot-per-request",
+    ),
+    Mutant(
         name="a row that is named anew forgets that it had another name",
         file="trust.py",
         old="any(a.node == node.name and a.incarnation != disk.incarnation for a in context_of(row.siblings))",

@@ -14,6 +14,8 @@ from spec.messages import (
     Failed,
     Fetch,
     Fetched,
+    Forward,
+    Forwarded,
     Found,
     Indefinite,
     Known,
@@ -471,3 +473,32 @@ def test_of_three_disks_that_hold_a_write_two_may_be_lost_at_once() -> None:
     assert disk(hands, C).lacking == FSet()
     assert hands.held(B)
     assert hands.held(C)
+
+
+def test_a_forward_that_the_network_repeats_mints_once_though_its_coordinator_has_a_new_name() -> None:
+    hands = Hands("abcd")
+    owner, stranger = hands.owners()[0], hands.stranger()
+    forward = Forward(request(1), put(b"v"), 1_000)
+    hands.send(stranger, owner, forward)
+    hands.crash(owner)
+    hands.start(owner)
+    said = hands.send(stranger, owner, forward)  # nobody has confirmed it yet
+    assert [type(e.message.result) for e in said if isinstance(e, Envelope) and isinstance(e.message, Forwarded)] == [
+        Indefinite
+    ]
+    assert [version.value for version in hands.held(owner)] == [b"v"]
+    hands.ask(owner, request(2), put(b"w"))
+    assert {version.value for version in hands.held(owner)} == {b"v", b"w"}
+    hands.deliver()
+    hands.send(stranger, owner, forward)
+    assert len(hands.held(owner)) == 2
+
+
+def test_a_row_remembers_only_the_latest_of_those_it_minted_for_under_former_names() -> None:
+    hands = Hands(config=small_config(limits=Limits(remembered_requests=2)))
+    for number in range(1, 5):
+        hands.crash(A)
+        hands.start(A)
+        hands.ask(A, request(number), put(str(number).encode()))
+    row = hands.servers[A].disk.row(KEY)
+    assert (row.former, [minted.request for minted in row.minted]) == ((request(2), request(3)), [request(4)])
