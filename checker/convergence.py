@@ -21,10 +21,9 @@ from spec.actions import Action, Arrive, Ask, Drop, Expire
 from spec.enabled import is_final
 from spec.messages import Write
 from spec.network import Envelope
-from spec.ring import owners_of
 from spec.spent import DRIVER, Driver
 from spec.views import replicas
-from spec.world import Faults, Scenario, State
+from spec.world import Faults, Scenario, State, owners_asked
 
 Condition: TypeAlias = Literal["delivery", "patience", "repairs-arrive"]
 CLAIMS = ("quorum-meaning-put", "quorum-meaning-get", "read-repair")
@@ -47,10 +46,8 @@ class Converging(ClusterMachine):
         """All clients are done, nothing is in flight, and all owners hold the same, and something."""
         if not is_final(self.scenario, state) or state.network.in_flight:
             return False
-        first = state.servers.entries[0][1].node
-        owners = owners_of(first.ring, self.scenario.key, first.config.n)
         held = {name: siblings for name, _, siblings in replicas(state)}
-        return all(owner in held for owner in owners) and len(set(held.values())) == 1
+        return all(owner in held for owner in owners_asked(self.scenario, state)) and len(set(held.values())) == 1
 
     def transitions(self, state: State) -> Iterable[tuple[Action, State]]:
         """What can happen under the conditions."""

@@ -36,11 +36,10 @@ from checker.worlds import FIRST, HINT_CLAIMS, G, P, walk, world
 from spec.actions import Action, Ask, Crash, CrashAfterCommit, Expire, HandOver, Heal, Restart, Suspect
 from spec.enabled import is_final
 from spec.messages import Get
-from spec.ring import owners_of
 from spec.spent import names_one_of
 from spec.state import GetInFlight
 from spec.types import NodeId, RequestId
-from spec.world import Faults, Scenario, State, Task, client_id
+from spec.world import Faults, Scenario, State, Task, client_id, owners_asked
 
 Allows: TypeAlias = Callable[[State, Action], bool]
 
@@ -151,11 +150,7 @@ def convergence(scenario: Scenario) -> LeadsTo[State]:
     def converged(state: State) -> bool:
         if owes(state) or state.network.in_flight:
             return False
-        first = state.servers.entries[0][1].node
-        held = {
-            state.servers[owner].disk.row(scenario.key).siblings
-            for owner in owners_of(first.ring, scenario.key, first.config.n)
-        }
+        held = {state.servers[owner].disk.row(scenario.key).siblings for owner in owners_asked(scenario, state)}
         return len(held) == 1 and all(len(siblings) > 0 for siblings in held)
 
     return LeadsTo("convergence", partial(is_final, scenario), converged)

@@ -40,6 +40,7 @@ from spec.abstraction import NotInHistory, abstraction, bare
 from spec.actions import Action, Arrive, Crash
 from spec.clients import promise, tell
 from spec.clock import NOTHING, Clock, Dot, covers
+from spec.cluster import incarnation_of
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import Created, History
 from spec.maps import FMap, FSet, SetMap
@@ -244,7 +245,7 @@ class RunRefinement:
         for result in part.results():
             if isinstance(result, Stored):
                 versions.update(one.version for one in view.by_dot.get(result.dot, ()))
-        if incarnation(part.before) != incarnation(part.after):
+        if incarnation_of(part.before) != incarnation_of(part.after):
             versions.update(version for version in view.created if version.dot.actor.node == part.name)
         dots = sorted({version.dot for version in versions})
         known = [(v, view.created.get(v)) for v in versions]
@@ -289,11 +290,6 @@ def server(moment: Moment, key: Key, row: Row) -> Server:
     requests = {r.request: r for r in moment.requests if isinstance(r, ForwardInFlight) or r.key == key}
     table: FMap[Key, Row] = FMap() if row == NO_ROW else FMap(((key, row),))
     return Server(moment.node, FMap.of(requests), FSet(), Memory(moment.disk, table))
-
-
-def incarnation(one: Server) -> str:
-    """Under which a node mints."""
-    return "" if one.disk.about is None else one.disk.about.incarnation
 
 
 def keys_said(leaving: Iterable[Envelope | Reply]) -> Iterator[Key]:

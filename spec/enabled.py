@@ -36,10 +36,9 @@ from spec.failures import is_old, was_lacking
 from spec.maps import FSet
 from spec.messages import Get, Handoff, Operation, Put, Taken, as_asked_again
 from spec.network import Network
-from spec.ring import owners_of
 from spec.spent import DRIVER, Driver
 from spec.types import NodeId, RequestId, Value
-from spec.world import BlindPut, Client, Look, Scenario, SeenPut, ShownPut, State, Task, request_at_hand
+from spec.world import BlindPut, Client, Look, Scenario, SeenPut, ShownPut, State, Task, owners_asked, request_at_hand
 
 
 def actions(scenario: Scenario, state: State) -> Iterator[Action]:
@@ -150,8 +149,7 @@ def losses(scenario: Scenario, state: State) -> Iterator[Action]:
 
 def enough_are_left(scenario: Scenario, state: State, lost: FSet[NodeId]) -> bool:
     """Whether fewer than W owners of the key are among these, so that one of any W is not."""
-    ring = state.servers.items()[0][1].node.ring
-    return len(lost & FSet.of(owners_of(ring, scenario.key, scenario.config.n))) < scenario.config.w
+    return len(lost & FSet.of(owners_asked(scenario, state))) < scenario.config.w
 
 
 def lost_with(scenario: Scenario, state: State, name: NodeId) -> FSet[NodeId]:

@@ -23,12 +23,11 @@ from spec.history import known_by
 from spec.maps import FMap, FSet
 from spec.messages import Indefinite, Known, Mark
 from spec.network import Envelope
-from spec.ring import owners_of
 from spec.spent import Driver
 from spec.state import Node
 from spec.trust import is_behind, known_disk, others
 from spec.types import NodeId
-from spec.world import Memory, Scenario, Server, State, request_at_hand
+from spec.world import Memory, Scenario, Server, State, owners_asked, request_at_hand
 
 
 def crash(state: State, name: NodeId) -> State:
@@ -97,7 +96,7 @@ def known_on(state: State, name: NodeId) -> FSet[Dot]:
 
 def too_much(scenario: Scenario, state: State, name: NodeId, knew: FSet[Dot]) -> FSet[Dot]:
     """What of this nobody is sure to give back to a node that loses it: no other owner knows it, or one lost it too."""
-    owners = owners_of(state.servers[name].node.ring, scenario.key, scenario.config.n)
+    owners = owners_asked(scenario, state)
     if name not in owners:
         return FSet()
     rest = [owner for owner in owners if owner != name]

@@ -30,7 +30,7 @@ from spec.messages import Condition, Put
 from spec.network import Envelope, Network
 from spec.node import step
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
-from spec.ring import Member
+from spec.ring import Member, owners_of
 from spec.rows import NO_ROW, Disk, Row
 from spec.siblings import Siblings
 from spec.state import Node, Request
@@ -190,6 +190,11 @@ class State(Struct, frozen=True, cache_hash=True):
 def client_id(index: int) -> ClientId:
     """The name of a client of a scenario."""
     return ClientId(f"client{index + 1}")
+
+
+def owners_asked(scenario: Scenario, state: State) -> tuple[NodeId, ...]:
+    """The owners of the key that clients ask for."""
+    return owners_of(state.servers.entries[0][1].node.ring, scenario.key, scenario.config.n)
 
 
 def request_at_hand(index: int, client: Client) -> RequestId:

@@ -518,7 +518,7 @@ MUTANTS = (
     Mutant(
         name="as many disks may be lost as hold a write",
         file="enabled.py",
-        old="    return len(lost & FSet.of(owners_of(ring, scenario.key, scenario.config.n))) < scenario.config.w",
+        old="    return len(lost & FSet.of(owners_asked(scenario, state))) < scenario.config.w",
         new="    return True",
         model="wipe-both",
         claim="no-lost-write",

@@ -156,14 +156,19 @@ def test_a_get_that_nobody_may_answer_fails() -> None:
     assert hands.results(request()) == [Failed("1 of 2 owners answered in time")]
 
 
-def restored(hands: Hands) -> Memory:
-    """A copy of the disk of `a` with one write, after which there was a mark, and another write."""
-    beat(hands, A)
+def copies(hands: Hands, *names: NodeId) -> dict[NodeId, Memory]:
+    """Copies of these disks with one write, after which there were marks, and another write."""
+    beat(hands, *names)
     store(hands, 1)
-    copy = hands.servers[A].disk
-    beat(hands, A)
+    made = {name: hands.servers[name].disk for name in names}
+    beat(hands, *names)
     store(hands, 2, b"w")
-    return copy
+    return made
+
+
+def restored(hands: Hands) -> Memory:
+    """Such a copy of the disk of `a`."""
+    return copies(hands, A)[A]
 
 
 def test_a_disk_from_the_past_is_found_out_and_made_up_for() -> None:
@@ -391,14 +396,10 @@ def test_who_is_not_confirmed_gives_nothing_but_on_a_new_disk_it_does() -> None:
 
 def both_from_the_past(hands: Hands) -> None:
     """Disks of `a` and `b` are replaced at once by copies from before a put that all three nodes hold."""
-    beat(hands, A, B)
-    store(hands, 1)
-    copies = {name: hands.servers[name].disk for name in (A, B)}
-    beat(hands, A, B)
-    store(hands, 2, b"w")
-    for name, copy in copies.items():
+    old = copies(hands, A, B)
+    for name, copy in old.items():
         hands.crash(name, copy)
-    for name in copies:
+    for name in old:
         hands.start(name)
 
 
