@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from impl.runtime import Arrival
-from spec.events import Deliver, Event, Invoke
-from spec.messages import Forward
-from spec.trace import Stamp
+from spec.events import Invoke
+from spec.types import Milliseconds
 
 LONGEST_MS = 2**31 - 1
 """The longest that can be asked for."""
@@ -27,12 +26,9 @@ def milliseconds(seconds: float) -> int:
     return max(1, int(min(seconds * 1000, LONGEST_MS)))
 
 
-def arriving(event: Event, stamp: Stamp | None = None) -> Arrival:
-    """An event that is there now; most have no deadline, which their exact type tells at once (`spec.events`)."""
-    asked = event.message if type(event) is Deliver else event
-    if (type(asked) is Invoke or type(asked) is Forward) and asked.within_ms is not None:
-        return Arrival(event, stamp, time.monotonic() + asked.within_ms / 1000)
-    return Arrival(event, stamp)
+def deadline(within_ms: Milliseconds | None) -> float | None:
+    """When who asks now, and waits for so long, waits no more; None where that is not said."""
+    return None if within_ms is None else time.monotonic() + within_ms / 1000
 
 
 def worth_beginning(batch: Sequence[Arrival], now: float) -> tuple[list[Arrival], list[Arrival]]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Protocol
 
-from impl.deadlines import arriving
+from impl.deadlines import deadline
 from impl.detector import Detector
 from impl.faults import Faults
 from impl.handover import Handover
@@ -32,9 +32,9 @@ from impl.wire import (
     PROTOCOL,
     Alive,
     Envelope,
+    Parcel,
     PeerHello,
     PeerStatus,
-    WireError,
     cluster_digest,
     decode,
     encode,
@@ -43,6 +43,8 @@ from impl.wire import (
     parcels,
 )
 from spec.events import Deliver, Suspicion
+from spec.messages import Forward
+from spec.trace import Stamp
 from spec.types import NodeId
 
 LOOK_SECONDS = 0.1
@@ -108,11 +110,11 @@ class Peers:
         link = self._links[target]
         self._meters.sent(envelopes)
         if not self.faults.active:
-            for frame, messages in parcels(envelopes):
+            for frame, messages in parcels(self._runtime.epoch, envelopes):
                 link.send(frame, messages)
             return
         for envelope in envelopes:
-            frame = framed(encode([envelope]))
+            frame = framed(encode(Parcel(self._runtime.epoch, [envelope])))
             for delay in self.faults.delays(target):
                 if delay:
                     asyncio.get_running_loop().call_later(delay, link.send, frame)
@@ -125,23 +127,30 @@ class Peers:
         self._links[source].nudge()
 
         def deliver(frame: memoryview) -> None:
-            envelopes = decode(parcel_decoder, frame)
-            arrivals: list[Arrival] = []
-            for envelope in envelopes:
-                if envelope.stamp.node != source:
-                    raise WireError(f"a message of node {envelope.stamp.node} on the connection of node {source}")
-                arrivals.append(arriving(Deliver(source, envelope.message), envelope.stamp))
-            if not envelopes:
+            parcel = decode(parcel_decoder, frame)
+            if not parcel.envelopes:
                 # Answers that nobody takes do not pile up.
                 if not frames.slow and self.faults.lets_out(source):
                     frames.send(Alive())
                 self._heard(source, heartbeat=True)
             elif self.faults.lets_in(source):
                 self._heard(source)
-                self._submit(arrivals, frames)
+                self._submit(self._arrivals(source, parcel), frames)
 
         frames.on_frame = deliver
         frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
+
+    def _arrivals(self, source: NodeId, parcel: Parcel) -> list[Arrival]:
+        """The messages of a parcel as events. Their stamps are for the record; a forwarded request has a deadline."""
+        record, epoch = self._settings.record, parcel.epoch
+        return [
+            Arrival(
+                Deliver(source, each.message),
+                Stamp(source, epoch, each.seq, each.index) if record else None,
+                deadline(each.message.within_ms) if type(each.message) is Forward else None,
+            )
+            for each in parcel.envelopes
+        ]
 
     # Who seems to be down.
 

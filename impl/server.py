@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from impl.deadlines import arriving, worth_beginning
+from impl.deadlines import deadline, worth_beginning
 from impl.door import Door
 from impl.meters import Meters
 from impl.nodelog import Say
@@ -93,6 +93,7 @@ class Server:
             turned_away=self._turned_away,
         )
         self._arrivals: list[Arrival] = []
+        self._most_arrivals = settings.config.limits.queued_messages
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
         self._waiting: dict[RequestId, Waiting] = {}
@@ -179,14 +180,11 @@ class Server:
                 self._tell(arrival.event.request, Overloaded(reason))
         return still
 
-    @property
-    def _most_arrivals(self) -> int:
-        return self.settings.config.limits.queued_messages
-
     def _submit(self, arrivals: list[Arrival], frames: Frames | None = None) -> None:
         """Put events in the queue; where it is full, the connection that they came from has to wait."""
+        if not self._arrivals:
+            self._wake.set()
         self._arrivals += arrivals
-        self._wake.set()
         if frames is not None and len(self._arrivals) > self._most_arrivals:
             frames.hold("queue", True)
             self._held.add(frames)
@@ -208,11 +206,12 @@ class Server:
 
     def release(self, released: list[Released]) -> None:
         """Do what a batch decided; it has been committed."""
-        leaving: dict[NodeId, list[Envelope]] = {}
+        leaving: dict[NodeId, list[Envelope]] = {name: [] for name in self.settings.peers}
         for each in released:
+            seq = each.seq
             for index, effect in enumerate(each.effects):
                 if type(effect) is Send:  # an exact type is told at once, a `case` that does not fit costs
-                    leaving.setdefault(effect.target, []).append(Envelope(each.stamp(index), effect.message))
+                    leaving[effect.target].append(Envelope(seq, index, effect.message))
                 elif type(effect) is CancelTimer:
                     self._timers.cancel(effect.request)
                 elif type(effect) is SetTimer:
@@ -221,7 +220,8 @@ class Server:
                     assert isinstance(effect, events.Reply)
                     self._tell(effect.request, effect.result)
         for target, envelopes in leaving.items():
-            self._peers.send(target, envelopes)
+            if envelopes:
+                self._peers.send(target, envelopes)
 
     def _tell(self, request: RequestId, result: Result) -> None:
         """Give a client its reply, if it is still there."""
@@ -293,7 +293,7 @@ class Server:
             before.session.count(-1)
         self._waiting[request] = Waiting(session, operation, time.monotonic())
         session.count(+1)
-        self._submit([arriving(Invoke(request, operation, within_ms))], session.frames)
+        self._submit([Arrival(Invoke(request, operation, within_ms), None, deadline(within_ms))], session.frames)
 
     def _obey(self, wanted: CallFaults) -> Done | Refused:
         if not self.settings.faults:

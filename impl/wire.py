@@ -2,7 +2,7 @@
 
 A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. The first frame
 of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node answers
-`Welcome`, or `Turned` and closes. After that a peer's connection carries lists of `Envelope`s, which left together, one
+`Welcome`, or `Turned` and closes. After that a peer's connection carries `Parcel`s, of messages that left together, one
 way, for each node opens its own, and back only the answers to heartbeats; a client's carries calls, and their answers
 in any order.
 
@@ -25,10 +25,10 @@ from spec.messages import Condition, Failed, Indefinite, Message, Overloaded, Re
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWishes
 from spec.ring import Member
 from spec.siblings import Siblings
-from spec.trace import Stamp
+from spec.trace import Counter
 from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
-PROTOCOL = 6
+PROTOCOL = 7
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
@@ -104,10 +104,19 @@ class Alive(Struct, frozen=True, tag=True):
 
 
 class Envelope(Struct, frozen=True, gc=False, array_like=True):
-    """A message on its way to a node."""
+    """A message on its way to a node, and what named it there: the step, and its place among what that decided."""
 
-    stamp: Stamp
+    seq: Counter
+    index: Annotated[int, Meta(ge=0)]
     message: Message
+
+
+class Parcel(Struct, frozen=True, gc=False, array_like=True):
+    """Messages that left together. One without any is a heartbeat."""
+
+    epoch: Counter
+    """Which run of its node decided them: with that every message has its stamp (`spec.trace`)."""
+    envelopes: Annotated[list[Envelope], Meta(max_length=PARCEL_MESSAGES)] = []
 
 
 # Clients' calls. A call is answered by what carries its number. Puts and gets are numbered as their client's
@@ -273,7 +282,7 @@ encode = msgspec.msgpack.Encoder().encode
 hello_decoder = msgspec.msgpack.Decoder(Hello)
 answer_decoder = msgspec.msgpack.Decoder(FromNode)
 link_decoder = msgspec.msgpack.Decoder(FromNode | Alive)
-parcel_decoder = msgspec.msgpack.Decoder(Annotated[list[Envelope], Meta(max_length=PARCEL_MESSAGES)])
+parcel_decoder = msgspec.msgpack.Decoder(Parcel)
 call_decoder = msgspec.msgpack.Decoder(Call)
 reply_decoder = msgspec.msgpack.Decoder(Reply)
 
@@ -286,15 +295,15 @@ def decode(decoder: msgspec.msgpack.Decoder[T], frame: memoryview) -> T:
         raise WireError(f"malformed frame: {' '.join(str(error).split())[:200]}") from None
 
 
-def parcels(envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
-    """The frames of messages that leave together, in their order, and how many are in each."""
+def parcels(epoch: int, envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
+    """The frames of messages of one run that leave together, in their order, and how many are in each."""
     for at in range(0, len(envelopes), PARCEL_MESSAGES):
         part = envelopes[at : at + PARCEL_MESSAGES]
-        body = encode(part)
+        body = encode(Parcel(epoch, part))
         if len(body) <= PARCEL_BYTES:
             yield framed(body), len(part)
         else:
-            yield from ((framed(encode([envelope])), 1) for envelope in part)
+            yield from ((framed(encode(Parcel(epoch, [envelope]))), 1) for envelope in part)
 
 
 def call_bytes(limits: Limits) -> int:
@@ -312,7 +321,7 @@ def framed(body: bytes) -> bytes:
     return len(body).to_bytes(LENGTH_BYTES) + body
 
 
-HEARTBEAT = framed(encode([]))
+HEARTBEAT = framed(encode(Parcel(1)))
 """A frame without messages, from a link to its node, which answers `Alive`."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,10 +14,23 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from impl.client import MayHaveHappened, connect
-from impl.deadlines import LONGEST_MS, arriving, milliseconds, worth_beginning
-from impl.runtime import Arrival, Runtime
-from impl.wire import PROTOCOL, CallGet, CallPut, ClientHello, Reply, Told, encode, framed
-from spec.events import Deliver, Invoke, SetTimer, Timeout
+from impl.deadlines import LONGEST_MS, deadline, milliseconds, worth_beginning
+from impl.runtime import Arrival, Batch, Released, Runtime
+from impl.wire import (
+    PROTOCOL,
+    CallGet,
+    CallPut,
+    ClientHello,
+    Envelope,
+    Parcel,
+    PeerHello,
+    Reply,
+    Told,
+    cluster_digest,
+    encode,
+    framed,
+)
+from spec.events import Deliver, Event, Invoke, SetTimer, Timeout
 from spec.messages import Forward, Get, Overloaded, Put, Stored, Written
 from spec.node import step
 from spec.types import ClientId, Key, NodeId, Value
@@ -72,18 +86,18 @@ events = st.sampled_from([None, 1, 50, 900, 30_000]).flatmap(
 
 @given(st.lists(events), st.floats(0, 2))
 def test_what_is_begun_is_told_what_is_left_of_its_time(asked: list[Invoke | Deliver | Timeout], later: float) -> None:
-    arrivals = [arriving(event) for event in asked]
+    def within(event: Event) -> int | None:
+        about = event.message if isinstance(event, Deliver) else event
+        return about.within_ms if isinstance(about, Invoke | Forward) else None
+
+    arrivals = [Arrival(event, None, deadline(within(event))) for event in asked]
     still, late = worth_beginning(arrivals, time.monotonic() + later)
     assert len(still) + len(late) == len(arrivals)
 
-    def within(arrival: Arrival) -> int | None:
-        about = arrival.event.message if isinstance(arrival.event, Deliver) else arrival.event
-        return about.within_ms if isinstance(about, Invoke | Forward) else None
-
     for arrival in late:
-        assert (within(arrival) or 0) < later * 1000 + 1_000
+        assert (within(arrival.event) or 0) < later * 1000 + 1_000
     for before, after in zip([a for a in arrivals if a not in late], still, strict=True):
-        said, left = within(before), within(after)
+        said, left = within(before.event), within(after.event)
         if said is None or isinstance(before.event, Deliver):
             assert after == before, "a message is received as it was sent"
         else:
@@ -97,9 +111,9 @@ def test_what_nobody_waits_for_any_more_is_not_begun(tmp_path: Path, monkeypatch
     config = structs.replace(ONE, limits=structs.replace(ONE.limits, batch_steps=1))
     commit = Runtime.commit
 
-    def slowly(self: Runtime, batch: object) -> object:
+    def slowly(self: Runtime, batch: Batch) -> list[Released]:
         time.sleep(0.05)
-        return commit(self, batch)  # type: ignore[arg-type]  # it is what was given
+        return commit(self, batch)
 
     async def main() -> None:
         (settings,) = settings_of(tmp_path, ["a"], config).values()
@@ -127,6 +141,40 @@ def test_what_nobody_waits_for_any_more_is_not_begun(tmp_path: Path, monkeypatch
             assert (await store.get(b"1")).values == ()
 
     WITHIN = [60_000, 1, None]
+    asyncio.run(main())
+
+
+def test_what_was_forwarded_and_nobody_waits_for_any_more_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above; but it is another node that asks."""
+    config = structs.replace(THREE, limits=structs.replace(THREE.limits, batch_steps=1))
+    commit, decide, begun = Runtime.commit, Runtime.decide, list[int]()
+
+    def slowly(self: Runtime, batch: Batch) -> list[Released]:
+        time.sleep(0.05)
+        return commit(self, batch)
+
+    def watched(self: Runtime, arrivals: Sequence[Arrival]) -> Batch:
+        asked = [each.event.message for each in arrivals if isinstance(each.event, Deliver)]
+        begun.extend(forward.request.operation for forward in asked if isinstance(forward, Forward))
+        return decide(self, arrivals)
+
+    async def main() -> None:
+        settings = settings_of(tmp_path, ["a", "b", "c"], config)[A]
+        async with running(settings):
+            monkeypatch.setattr(Runtime, "commit", slowly)
+            monkeypatch.setattr(Runtime, "decide", watched)
+            _, writer = await asyncio.open_connection(*settings.listen)
+            hello = PeerHello(PROTOCOL, B, A, cluster_digest(settings.secret, config, settings.members))
+            forwards = [Forward(request(i + 1), get(), ms) for i, ms in enumerate([60_000, 1, None])]
+            parcel = Parcel(1, [Envelope(1, i, forward) for i, forward in enumerate(forwards)])
+            writer.write(framed(encode(hello)) + framed(encode(parcel)))
+            while 3 not in begun:
+                await asyncio.sleep(0.01)
+            writer.close()
+        assert begun == [1, 3]
+
     asyncio.run(main())
 
 

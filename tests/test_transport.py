@@ -17,6 +17,7 @@ from impl.local import free_ports
 from impl.transport import Address, Frames, PeerLink, Queue, listen, parse_address
 from impl.wire import (
     HEARTBEAT,
+    LENGTH_BYTES,
     PARCEL_BYTES,
     PARCEL_MESSAGES,
     PROTOCOL,
@@ -25,6 +26,7 @@ from impl.wire import (
     CallStatus,
     ClientHello,
     Envelope,
+    Parcel,
     PeerHello,
     Reply,
     Status,
@@ -39,7 +41,6 @@ from impl.wire import (
 )
 from spec.messages import Repair, Written
 from spec.siblings import NO_VERSIONS
-from spec.trace import Stamp
 from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 
@@ -105,13 +106,13 @@ def test_a_queue_keeps_the_newest_within_its_limits(sent: list[tuple[bytes, int]
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, PARCEL_MESSAGES))
 def test_messages_leave_in_order_in_frames_that_the_other_side_takes(sizes: list[int], copies: int) -> None:
     messages = [Repair(Key(b"k" * (size * PARCEL_BYTES // 3)), NO_VERSIONS) for size in sizes]
-    envelopes = [Envelope(STAMP, message) for message in messages] * (copies if sum(sizes) == 0 else 1)
+    envelopes = [Envelope(1, 0, message) for message in messages] * (copies if sum(sizes) == 0 else 1)
     got = list[Envelope]()
-    for frame, count in parcels(envelopes):
-        inside = parcel_decoder.decode(frame[4:])
-        assert len(inside) == count
+    for frame, count in parcels(7, envelopes):
+        parcel = parcel_decoder.decode(frame[4:])
+        assert (parcel.epoch, len(parcel.envelopes)) == (7, count)
         assert count == 1 or len(frame) <= PARCEL_BYTES + 4
-        got += inside
+        got += parcel.envelopes
     assert got == envelopes
 
 
@@ -183,8 +184,8 @@ def with_node(test: Callable[[Callable[[], Coroutine[Any, Any, Raw]]], Coroutine
 DIGEST = cluster_digest(SECRET, THREE, settings_of(Path(), ["a", "b", "c"], THREE)[A].members)
 PEER = PeerHello(PROTOCOL, B, A, DIGEST)
 CLIENT = ClientHello(PROTOCOL, ClientId("me"))
-STAMP = Stamp(B, 1, 1, 0)
 MESSAGE = Written(RequestId(ClientId("me"), 1))
+PARCEL = Parcel(1, [Envelope(1, 0, MESSAGE)])
 
 BAD_HELLOS: list[tuple[bytes, str]] = [
     (b"", "malformed"),
@@ -192,7 +193,7 @@ BAD_HELLOS: list[tuple[bytes, str]] = [
     (b"\x93\x01", "malformed"),
     (b"\x91" * 60_000, "malformed"),
     (encode(CallStatus(-1)), "malformed"),
-    (encode(Envelope(STAMP, MESSAGE)), "malformed"),
+    (encode(PARCEL), "malformed"),
     (encode(PeerHello(PROTOCOL + 1, B, A, DIGEST)), f"speaks protocol {PROTOCOL}, not {PROTOCOL + 1}"),
     (encode(ClientHello(PROTOCOL + 1, ClientId("me"))), f"speaks protocol {PROTOCOL}, not {PROTOCOL + 1}"),
     (encode(ClientHello(PROTOCOL, ClientId(""))), "malformed"),
@@ -219,13 +220,16 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
         b"\xc1",
         b"\x91" * 100_000,
         encode(PEER),
-        encode(Envelope(STAMP, MESSAGE)),
-        encode([Envelope(STAMP, MESSAGE), Envelope(Stamp(A, 1, 1, 0), MESSAGE)]),
-        encode([Envelope(STAMP, Repair(Key(b"k"), NO_VERSIONS))])[:-2],
-        encode([[STAMP, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]]),
-        encode([[[B, -1, 1, 0], MESSAGE]]),
-        encode([[[B, 2**70 % 2**64, 0, 0], MESSAGE]]),
-        encode([Envelope(STAMP, MESSAGE)] * (PARCEL_MESSAGES + 1)),
+        encode(Envelope(1, 0, MESSAGE)),
+        encode([Envelope(1, 0, MESSAGE)]),
+        encode(PARCEL)[:-2],
+        encode([1, [[1, 0, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]]]),
+        encode([0, [[1, 0, MESSAGE]]]),
+        encode([-1, [[1, 0, MESSAGE]]]),
+        encode([1, [[0, 0, MESSAGE]]]),
+        encode([1, [[1, -1, MESSAGE]]]),
+        encode([1, [[B, 1, 1, 0, MESSAGE]]]),
+        encode(Parcel(1, [Envelope(1, 0, MESSAGE)] * (PARCEL_MESSAGES + 1))),
     ]
 
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
@@ -249,7 +253,7 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
 
 def test_a_client_may_ask_nothing_that_is_no_call(tmp_path: Path) -> None:
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
-        for bad in (encode(CallGet(0, Key(b"k"))), encode(Envelope(STAMP, MESSAGE)), encode({"type": "CallX"})):
+        for bad in (encode(CallGet(0, Key(b"k"))), encode(PARCEL), encode({"type": "CallX"})):
             raw = await connect()
             await raw.say(encode(CLIENT))
             await raw.hear()
@@ -373,7 +377,7 @@ def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytes
             await asyncio.sleep(0.02)
         assert said == ["connected", "gave no sign of life", "disconnected", "connected"]
         assert [mine[0] for mine in heard] == [encode(PEER)] * 2
-        assert {frame for mine in heard for frame in mine[1:]} == {encode([])}
+        assert {frame for mine in heard for frame in mine[1:]} == {HEARTBEAT[LENGTH_BYTES:]}
         running.cancel()
         server.close()
 

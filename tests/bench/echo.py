@@ -21,7 +21,20 @@ from msgspec import Struct
 from impl.process import GC_THRESHOLDS, loop_factory
 from impl.storage import CHECKPOINT_PAGES, PAGE_CACHE_KIB
 from impl.transport import Address, Frames, PeerLink, Queue, listen, parse_address
-from impl.wire import PROTOCOL, Alive, CallGet, CallPut, PeerHello, Welcome, call_decoder, encode, framed, hello_decoder
+from impl.wire import (
+    HEARTBEAT,
+    LENGTH_BYTES,
+    PROTOCOL,
+    Alive,
+    CallGet,
+    CallPut,
+    PeerHello,
+    Welcome,
+    call_decoder,
+    encode,
+    framed,
+    hello_decoder,
+)
 from spec.types import NodeId
 
 FRAME_BYTES = 1024 * 1024
@@ -92,15 +105,15 @@ class Echo:
             said = hello_decoder.decode(frame)
             frames.send(Welcome(PROTOCOL, self._name, "", FRAME_BYTES, FRAME_BYTES))
             if isinstance(said, PeerHello):
-                frames.on_frame = lambda frame: noted(said.source, notes.decode(frame))
+                frames.on_frame = lambda frame: noted(said.source, frame)
             else:
                 frames.on_frame = called
 
-        def noted(source: NodeId, arrived: list[Note]) -> None:
-            if arrived:
-                self._take([Noted(source, note) for note in arrived])
-            else:  # a heartbeat; unanswered it would cost the connection, and what is on its way
+        def noted(source: NodeId, frame: memoryview) -> None:
+            if frame == HEARTBEAT[LENGTH_BYTES:]:  # unanswered it would cost the connection, and what is on its way
                 frames.send(Alive())
+            else:
+                self._take([Noted(source, note) for note in notes.decode(frame)])
 
         def called(frame: memoryview) -> None:
             call = call_decoder.decode(frame)
