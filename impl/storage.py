@@ -104,14 +104,16 @@ class Storage:
 
     def row(self, key: Key) -> Row:
         """The row of a key; the empty row where there is none. Raises StorageError if it cannot be read."""
-        row = self._new_rows.get(key) or self._cache.get(key)
+        row = self._new_rows.get(key)
         if row is not None:
             return row
+        encoded = self._cache.get(key)
         try:
-            found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
-            row, size = (NO_ROW, 0) if found is None else (_decode_row(found[0]), len(found[0]))
-            self._cache.put(key, row, size)
-            return row
+            if encoded is None:
+                found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+                encoded = b"" if found is None else found[0]
+                self._cache.put(key, encoded)
+            return _decode_row(encoded) if encoded else NO_ROW
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
 
@@ -210,9 +212,9 @@ class Storage:
             raise self._give_up(error) from error
         self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         for key, encoded in self._encoded:
-            self._cache.put(key, self._new_rows[key], len(encoded))
+            self._cache.put(key, encoded)
         for key in self._gone:
-            self._cache.put(key, NO_ROW, 0)
+            self._cache.put(key, b"")
         self.hints.apply(self._new_hints)
         if self._new_disk is not None:
             self._disk = self._new_disk
