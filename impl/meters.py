@@ -10,6 +10,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import add
 from typing import Protocol
 
 from msgspec import Struct
@@ -29,6 +30,10 @@ class Waits(Struct, frozen=True):
     """Replies that took no longer than the bound of their bucket, and longer than the one before."""
     seconds: float = 0.0
     """All waiting together."""
+
+    def plus(self, buckets: Sequence[int], seconds: float) -> Waits:
+        """With those of other replies."""
+        return Waits(tuple(map(add, self.buckets, buckets)), self.seconds + seconds)
 
     @property
     def replies(self) -> int:
@@ -69,6 +74,14 @@ class Carrier(Protocol):
         ...
 
 
+class _Replies:
+    """Replies of one type to one kind of operation, so far."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * BUCKETS
+        self.seconds = 0.0
+
+
 class Meters:
     """The counting."""
 
@@ -76,9 +89,7 @@ class Meters:
         """Nothing has happened."""
         self.turned_away = self.full_disks = 0
         self._started = time.monotonic()
-        self._replies: defaultdict[tuple[type[Operation], type[Result]], int] = defaultdict(int)
-        self._waits: defaultdict[type[Operation], list[int]] = defaultdict(lambda: [0] * BUCKETS)
-        self._seconds: defaultdict[type[Operation], float] = defaultdict(float)
+        self._replies: defaultdict[tuple[type[Operation], type[Result]], _Replies] = defaultdict(_Replies)
         self._sent: defaultdict[type[Message], int] = defaultdict(int)
 
     @property
@@ -88,24 +99,23 @@ class Meters:
 
     def replied(self, operation: Operation, result: Result, seconds: float) -> None:
         """A client was told, after so long."""
-        kind = type(operation)
-        self._replies[kind, type(result)] += 1
-        self._waits[kind][bisect_left(BOUNDS_SECONDS, seconds)] += 1
-        self._seconds[kind] += seconds
+        replies = self._replies[type(operation), type(result)]
+        replies.buckets[bisect_left(BOUNDS_SECONDS, seconds)] += 1
+        replies.seconds += seconds
 
     def sent(self, envelopes: Sequence[Carrier]) -> None:
         """What these carry was handed to the network."""
+        sent = self._sent
         for envelope in envelopes:
-            self._sent[type(envelope.message)] += 1
+            sent[type(envelope.message)] += 1
 
     def counts(self) -> Counts:
         """All counts as they are now."""
         replies: dict[str, dict[str, int]] = {}
-        for (operation, result), count in list(self._replies.items()):
-            replies.setdefault(operation.__name__, {})[result.__name__] = count
-        waits = {
-            operation.__name__: Waits(tuple(buckets), self._seconds[operation])
-            for operation, buckets in list(self._waits.items())
-        }
+        waits: dict[str, Waits] = {}
+        for (operation, result), told in list(self._replies.items()):
+            name = operation.__name__
+            replies.setdefault(name, {})[result.__name__] = sum(told.buckets)
+            waits[name] = waits.get(name, Waits()).plus(told.buckets, told.seconds)
         sent = {kind.__name__: count for kind, count in list(self._sent.items())}
         return Counts(replies, waits, dict(sorted(sent.items())), self.turned_away, self.full_disks)

@@ -28,7 +28,7 @@ from impl.storage import DiskFull, Storage
 from spec.events import Effect, Event, Start, request_of
 from spec.node import step
 from spec.ring import Member, build_ring
-from spec.state import Node, Outcome, Request
+from spec.state import Node, Request
 from spec.trace import Stamp, Step
 from spec.types import Config, NodeId, RequestId
 
@@ -111,15 +111,28 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        if self._recorder is None:
-            for arrival in arrivals:
-                self._step(arrival, batch)
-        elif arrivals:
-            name, epoch = self.node.name, self.epoch
-            steps: list[Step] = []
-            for arrival in arrivals:
-                outcome = self._step(arrival, batch)
-                steps.append(Step(name, epoch, self.seq, arrival.event, arrival.stamp, outcome.writes, outcome.effects))
+        storage, requests, epoch = self.storage, self.requests, self.epoch
+        before, released = batch.requests, batch.released
+        steps: list[Step] | None = None if self._recorder is None else []
+        for arrival in arrivals:
+            event = arrival.event
+            request_id = request_of(event)
+            request = None if request_id is None else requests.get(request_id)
+            outcome = step(self.node, request, storage, event)
+            self.node = node = outcome.node
+            self.seq = seq = self.seq + 1
+            if request_id is not None and outcome.request is not request:
+                if request is not None:
+                    request_id = request.request  # the same, and from here on equal at once
+                before.setdefault(request_id, request)
+                self._keep(request_id, outcome.request)
+            if outcome.writes:
+                storage.write(outcome.writes)
+            if outcome.effects:
+                released.append(Released(node.name, epoch, seq, outcome.effects))
+            if steps is not None:
+                steps.append(Step(node.name, epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
+        if self._recorder is not None and steps:
             self._recorder.record(steps)
         return batch
 
@@ -147,24 +160,6 @@ class Runtime:
             if self._recorder:
                 self._recorder.rolled_back()
             raise
-
-    def _step(self, arrival: Arrival, batch: Batch) -> Outcome:
-        event = arrival.event
-        request_id = request_of(event)
-        request = None if request_id is None else self.requests.get(request_id)
-        if request is not None:
-            request_id = request.request  # the same, and from here on equal at once
-        outcome = step(self.node, request, self.storage, event)
-        self.node = node = outcome.node
-        self.seq = seq = self.seq + 1
-        if request_id is not None and outcome.request is not request:
-            batch.requests.setdefault(request_id, request)
-            self._keep(request_id, outcome.request)
-        if outcome.writes:
-            self.storage.write(outcome.writes)
-        if outcome.effects:
-            batch.released.append(Released(node.name, self.epoch, seq, outcome.effects))
-        return outcome
 
     def _keep(self, request_id: RequestId, request: Request | None) -> None:
         if request is None:

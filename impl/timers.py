@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from spec.types import RequestId
 
-CANCELLED = 1_000
+CANCELLED = 50
 """Cancelled timers that the heap may hold beyond as many as are set."""
 
 
@@ -21,7 +21,8 @@ class Timers:
     """Calls back, once, for each request whose time is up."""
 
     def __init__(self, fire: Callable[[RequestId], None]) -> None:
-        """Nothing is set."""
+        """Nothing is set. They belong to the event loop that runs; to ask which does takes a system call."""
+        self._loop = asyncio.get_running_loop()
         self._fire = fire
         self._due: dict[RequestId, float] = {}
         self._heap: list[tuple[float, RequestId]] = []
@@ -33,7 +34,7 @@ class Timers:
 
     def set(self, request: RequestId, after_seconds: float) -> None:
         """Fire after this long, and no longer when it was set to before."""
-        due = asyncio.get_running_loop().time() + after_seconds
+        due = self._loop.time() + after_seconds
         self._due[request] = due
         heappush(self._heap, (due, request))
         if len(self._heap) > 2 * len(self._due) + CANCELLED:
@@ -56,12 +57,12 @@ class Timers:
     def _wake_at(self, due: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle, self._wakes_at = asyncio.get_running_loop().call_at(due, self._wake), due
+        self._handle, self._wakes_at = self._loop.call_at(due, self._wake), due
 
     def _wake(self) -> None:
         """Fire what is due, and wait for what is due next."""
         self._handle, self._wakes_at = None, math.inf
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while self._heap:
             due, request = self._heap[0]
             if self._due.get(request) != due:  # cancelled, or set to another time

@@ -23,8 +23,10 @@ from spec.messages import (
     Forwarded,
     Message,
     Operation,
+    Read,
     Repaired,
     Result,
+    Write,
     Written,
 )
 from spec.rows import Disk, Row
@@ -146,7 +148,11 @@ def request_of(event: Event) -> RequestId | None:
     """Which request in flight the driver must hand to the step along with this event."""
     if type(event) is Deliver:  # exact types are told at once; for a Struct, that it is no instance of a class is not
         about = event.message
-        if type(about) is Answer or type(about) is Written or type(about) is Repaired:
+        if type(about) is Answer:  # the usual ones first
+            return about.request
+        if type(about) is Read or type(about) is Write:
+            return None
+        if type(about) is Written or type(about) is Repaired:
             return about.request
         return about.request if type(about) is Forward or type(about) is Forwarded else None
     return event.request if type(event) is Invoke or type(event) is Timeout else None

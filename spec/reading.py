@@ -45,13 +45,13 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
     timer = SetTimer(request, asked.patience_ms)
     if not may_answer(node, known_disk(storage), get.key):
         return Outcome(node, started, effects=(*sends, timer))
-    own = collect(node, storage, started, node.name, storage.row(get.key).siblings)
-    return replace(own, effects=(*sends, timer, *own.effects))
+    own = FMap(((node.name, storage.row(get.key).siblings),))
+    weighed = weigh(node, storage, started, replace(started, answers=own), node.name)
+    return replace(weighed, effects=(*sends, timer, *weighed.effects))
 
 
-def collect(node: Node, storage: Storage, request: GetInFlight, holder: NodeId, siblings: Siblings) -> Outcome:
+def weigh(node: Node, storage: Storage, request: GetInFlight, heard: GetInFlight, holder: NodeId) -> Outcome:
     """One more holder has answered: answer the client if they are enough, and from then on repair whatever is stale."""
-    heard = replace(request, answers=request.answers.set(holder, as_known(request.answers, siblings)))
     effects: tuple[Effect, ...] = ()
     merged = fold_answers(heard.answers)
     if not request.answered and not request.settling:
@@ -162,4 +162,5 @@ def answered(node: Node, storage: Storage, request: Request | None, source: Node
     """A holder's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
     if not isinstance(request, GetInFlight) or source not in request.holders or source in request.answers:
         return Outcome(node, request)
-    return collect(node, storage, request, source, message.siblings)
+    answers = request.answers.set(source, as_known(request.answers, message.siblings))
+    return weigh(node, storage, request, replace(request, answers=answers), source)

@@ -7,8 +7,6 @@ it as well; or, where it is *blocking*, before the reply, which then waits to he
 
 from __future__ import annotations
 
-from functools import reduce
-
 from msgspec.structs import replace
 
 from spec.events import Effect, Send, StorageWrite, WriteRow
@@ -69,7 +67,7 @@ def repaired(node: Node, request: Request | None, storage: Storage, source: Node
 
 def as_known(answers: FMap[NodeId, Siblings], siblings: Siblings) -> Siblings:
     """An answer, and where it says what somebody has said before, that very object: what is one is equal at once."""
-    for _, known in answers.items():
+    for _, known in answers.entries:
         if known == siblings:
             return known
     return siblings
@@ -77,11 +75,13 @@ def as_known(answers: FMap[NodeId, Siblings], siblings: Siblings) -> Siblings:
 
 def fold_answers(answers: FMap[NodeId, Siblings]) -> Siblings:
     """Everything that the owners who answered know."""
-    different: list[Siblings] = []
-    for _, siblings in answers.items():
-        if siblings not in different:  # who says the same adds nothing
-            different.append(siblings)
-    return reduce(merge, different) if different else NO_VERSIONS
+    merged = NO_VERSIONS
+    for _, siblings in answers.entries:
+        if not merged.items:
+            merged = siblings
+        elif siblings is not merged:  # who says the same adds nothing; it is the same object, says `as_known`
+            merged = merge(merged, siblings)
+    return merged
 
 
 def repair_stale(
@@ -91,7 +91,7 @@ def repair_stale(
 
     While the reply waits for that, it is to be acknowledged.
     """
-    stale = [name for name, known in request.answers.items() if known != merged and request.holders[name] == name]
+    stale = [name for name, known in request.answers.entries if known != merged and request.holders[name] == name]
     if not stale:
         return request, (), ()
     writes = store(storage, request.key, merged) if node.name in stale else ()

@@ -53,7 +53,7 @@ def position_of(text: bytes) -> bytes:
     return md5(text, usedforsecurity=False).digest()
 
 
-@lru_cache(maxsize=4096)  # a request asks several times
+@lru_cache(maxsize=64)  # a request asks several times
 def partition_of(key: Key, partitions: int) -> int:
     """The partition, 0 to partitions - 1, that a key belongs to."""
     return int.from_bytes(position_of(key)) * partitions // POSITIONS
