@@ -49,15 +49,9 @@ class Arrival(Struct, frozen=True, gc=False):
 class Released(Struct, frozen=True, gc=False):
     """What a step decided, which may leave."""
 
-    node: NodeId
-    epoch: int
     seq: int
-    """The step, of this run of the node."""
+    """The step, of this run of the node. With the place of an effect it is the effect's name (`spec.trace.Stamp`)."""
     effects: tuple[Effect, ...]
-
-    def stamp(self, index: int) -> Stamp:
-        """The name of an effect, by its place."""
-        return Stamp(self.node, self.epoch, self.seq, index)
 
 
 class Batch(NamedTuple):
@@ -111,15 +105,15 @@ class Runtime:
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
         batch = Batch(self.node, self.seq, {}, [])
-        storage, requests, epoch = self.storage, self.requests, self.epoch
+        storage, requests = self.storage, self.requests
         before, released = batch.requests, batch.released
-        steps: list[Step] | None = None if self._recorder is None else []
+        recorder, steps = self._recorder, list[Step]()
         for arrival in arrivals:
             event = arrival.event
             request_id = request_of(event)
             request = None if request_id is None else requests.get(request_id)
             outcome = step(self.node, request, storage, event)
-            self.node = node = outcome.node
+            self.node = outcome.node
             self.seq = seq = self.seq + 1
             if request_id is not None and outcome.request is not request:
                 if request is not None:
@@ -129,11 +123,12 @@ class Runtime:
             if outcome.writes:
                 storage.write(outcome.writes)
             if outcome.effects:
-                released.append(Released(node.name, epoch, seq, outcome.effects))
-            if steps is not None:
-                steps.append(Step(node.name, epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
-        if self._recorder is not None and steps:
-            self._recorder.record(steps)
+                released.append(Released(seq, outcome.effects))
+            if recorder is not None:
+                name, stamp = outcome.node.name, arrival.stamp
+                steps.append(Step(name, self.epoch, seq, event, stamp, outcome.writes, outcome.effects))
+        if recorder is not None and steps:
+            recorder.record(steps)
         return batch
 
     def prepare(self, batch: Batch) -> None:

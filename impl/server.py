@@ -19,6 +19,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -206,7 +207,7 @@ class Server:
 
     def release(self, released: list[Released]) -> None:
         """Do what a batch decided; it has been committed."""
-        leaving: dict[NodeId, list[Envelope]] = {name: [] for name in self.settings.peers}
+        leaving: defaultdict[NodeId, list[Envelope]] = defaultdict(list)
         for each in released:
             seq = each.seq
             for index, effect in enumerate(each.effects):
@@ -220,8 +221,7 @@ class Server:
                     assert isinstance(effect, events.Reply)
                     self._tell(effect.request, effect.result)
         for target, envelopes in leaving.items():
-            if envelopes:
-                self._peers.send(target, envelopes)
+            self._peers.send(target, envelopes)
 
     def _tell(self, request: RequestId, result: Result) -> None:
         """Give a client its reply, if it is still there."""

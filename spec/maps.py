@@ -137,8 +137,6 @@ class _Entries(
 
     def _with(self, key: K, value: V) -> tuple[tuple[K, V], ...]:
         entries = self.entries
-        if not entries:
-            return ((key, value),)
         for i, (k, _) in enumerate(entries):
             if k is key or k == key:
                 return (*entries[:i], (key, value), *entries[i + 1 :])

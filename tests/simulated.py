@@ -59,9 +59,10 @@ def fast_directory() -> Iterator[Path]:
         yield Path(directory)
 
 
-def stamped(released: Sequence[Released]) -> list[tuple[Stamp, Effect]]:
-    """Every effect that may leave, and its name."""
-    return [(each.stamp(index), effect) for each in released for index, effect in enumerate(each.effects)]
+def stamped(runtime: Runtime, released: Sequence[Released]) -> list[tuple[Stamp, Effect]]:
+    """Every effect of a run that may leave, and its name."""
+    name, epoch = runtime.node.name, runtime.epoch
+    return [(Stamp(name, epoch, each.seq, i), effect) for each in released for i, effect in enumerate(each.effects)]
 
 
 class Flight(NamedTuple):
@@ -190,9 +191,9 @@ class SimulatedStore:
             return
         places = self.doomed.pop(name, None)
         if places is None:
-            self.release(name, stamped(released))
+            self.release(name, stamped(runtime, released))
         else:
-            said = [(stamp, effect) for stamp, effect in stamped(released) if isinstance(effect, Send | Reply)]
+            said = [(stamp, effect) for stamp, effect in stamped(runtime, released) if isinstance(effect, Send | Reply)]
             self.release(name, [each for place, each in enumerate(said) if place in places])
             self.crash(name)
 
@@ -238,9 +239,9 @@ class SimulatedStore:
     def restart(self, node: str) -> None:
         name = NodeId(node)
         storage = open_storage(self.data(name), name)
-        self.up[name] = self.driver(storage, name, self.config, self.members, record=True)
+        self.up[name] = runtime = self.driver(storage, name, self.config, self.members, record=True)
         self.starts += 1
-        self.release(name, stamped(self.up[name].start(f"run-{self.starts}-{name}")))
+        self.release(name, stamped(runtime, runtime.start(f"run-{self.starts}-{name}")))
 
     # Commits.
 

@@ -106,20 +106,26 @@ def test_what_is_begun_is_told_what_is_left_of_its_time(asked: list[Invoke | Del
             assert type(after.event) is type(before.event)
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The node commits so slowly that the second call's time is up before its turn; the third is not in a hurry."""
-    config = structs.replace(ONE, limits=structs.replace(ONE.limits, batch_steps=1))
+def commit_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a commit of nodes in this process takes 50 ms."""
     commit = Runtime.commit
 
     def slowly(self: Runtime, batch: Batch) -> list[Released]:
         time.sleep(0.05)
         return commit(self, batch)
 
+    monkeypatch.setattr(Runtime, "commit", slowly)
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node commits so slowly that the second call's time is up before its turn; the third is not in a hurry."""
+    config = structs.replace(ONE, limits=structs.replace(ONE.limits, batch_steps=1))
+
     async def main() -> None:
         (settings,) = settings_of(tmp_path, ["a"], config).values()
         async with running(settings), clients(settings) as (store,):
             before = (await store.status()).steps
-            monkeypatch.setattr(Runtime, "commit", slowly)
+            commit_slowly(monkeypatch)
             reader, writer = await asyncio.open_connection(*settings.listen)
             calls = [CallPut(i + 1, Key(b"%d" % i), Value(b"v"), None, within_ms=ms) for i, ms in enumerate(WITHIN)]
             writer.write(
@@ -149,11 +155,7 @@ def test_what_was_forwarded_and_nobody_waits_for_any_more_is_not_begun(
 ) -> None:
     """As above; but it is another node that asks."""
     config = structs.replace(THREE, limits=structs.replace(THREE.limits, batch_steps=1))
-    commit, decide, begun = Runtime.commit, Runtime.decide, list[int]()
-
-    def slowly(self: Runtime, batch: Batch) -> list[Released]:
-        time.sleep(0.05)
-        return commit(self, batch)
+    decide, begun = Runtime.decide, list[int]()
 
     def watched(self: Runtime, arrivals: Sequence[Arrival]) -> Batch:
         asked = [each.event.message for each in arrivals if isinstance(each.event, Deliver)]
@@ -163,7 +165,7 @@ def test_what_was_forwarded_and_nobody_waits_for_any_more_is_not_begun(
     async def main() -> None:
         settings = settings_of(tmp_path, ["a", "b", "c"], config)[A]
         async with running(settings):
-            monkeypatch.setattr(Runtime, "commit", slowly)
+            commit_slowly(monkeypatch)
             monkeypatch.setattr(Runtime, "decide", watched)
             _, writer = await asyncio.open_connection(*settings.listen)
             hello = PeerHello(PROTOCOL, B, A, cluster_digest(settings.secret, config, settings.members))

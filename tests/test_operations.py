@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ from impl.storage import MIGRATIONS, open_storage
 from impl.transport import Address, parse_address
 from impl.wire import CallFaults
 from spec.events import WriteRow
-from spec.messages import Failed, Get
+from spec.messages import Failed, Get, Refused, Result
 from spec.ring import build_ring
 from spec.rows import Row
 from spec.types import Key, NodeId
@@ -152,13 +153,16 @@ def test_sizes_and_times_are_for_people() -> None:
 # Counting.
 
 
-@given(st.lists(st.floats(0, 20)))
-def test_waiting_times_are_counted_once_each_and_within_their_bounds(seconds: list[float]) -> None:
-    meters = Meters()
-    for wait in seconds:
-        meters.replied(Get(Key(b"")), Failed(""), wait)
-    waits = meters.counts().waits.get("Get", Waits())
+@given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from([Failed(""), Refused("")]))))
+def test_waiting_times_are_counted_once_each_and_within_their_bounds(replies: list[tuple[float, Result]]) -> None:
+    meters, seconds = Meters(), [wait for wait, _ in replies]
+    for wait, result in replies:
+        meters.replied(Get(Key(b"")), result, wait)
+    counts = meters.counts()
+    assert counts.replies.get("Get", {}) == Counter(type(result).__name__ for _, result in replies)
+    waits = counts.waits.get("Get", Waits())
     assert waits.replies == len(seconds)
+    assert waits.seconds == pytest.approx(sum(seconds))
     for i, bound in enumerate(BOUNDS_SECONDS):
         assert sum(waits.buckets[: i + 1]) == sum(wait <= bound for wait in seconds)
     for share in (0.5, 0.99, 1.0):

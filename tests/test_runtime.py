@@ -49,7 +49,7 @@ class Net:
         self.on_the_way[node].append(Arrival(Invoke(RequestId(ClientId("me"), number), operation)))
 
     def release(self, source: NodeId, released: list[Released]) -> None:
-        for stamp, effect in stamped(released):
+        for stamp, effect in stamped(self.nodes[source], released):
             if isinstance(effect, Send):
                 self.on_the_way[effect.target].append(Arrival(Deliver(source, effect.message), stamp))
             elif isinstance(effect, Reply):
@@ -106,7 +106,8 @@ def test_a_batch_decides_what_its_steps_decide_one_by_one(
             assert isinstance(step, Step)
             assert (step.node, step.epoch, step.seq) == (name, 1, i)
             if i > 1:
-                assert tuple(e for _, e in stamped(again.execute([Arrival(step.event, step.stamp)]))) == step.effects
+                released = again.execute([Arrival(step.event, step.stamp)])
+                assert tuple(e for _, e in stamped(again, released)) == step.effects
         assert entries(log_lines(storage)) == [head, *steps, end]
         storage.close()
     net.close()
@@ -122,8 +123,8 @@ def test_effects_wait_for_the_commit(tmp_path: Path) -> None:
     batch = net.on_the_way[NAMES[0]]
     released = node.execute(batch)
     assert seen == [1]
-    assert [type(effect).__name__ for _, effect in stamped(released)] == ["Send", "Send", "SetTimer"]
-    assert [stamp.index for stamp, _ in stamped(released)] == [0, 1, 2]
+    assert [type(effect).__name__ for _, effect in stamped(node, released)] == ["Send", "Send", "SetTimer"]
+    assert [stamp.index for stamp, _ in stamped(node, released)] == [0, 1, 2]
     net.close()
 
 

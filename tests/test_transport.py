@@ -223,6 +223,7 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
         encode(Envelope(1, 0, MESSAGE)),
         encode([Envelope(1, 0, MESSAGE)]),
         encode(PARCEL)[:-2],
+        encode(Parcel(1, [Envelope(1, 0, Repair(Key(b"k"), NO_VERSIONS))]))[:-2],
         encode([1, [[1, 0, {"type": "Repair", "key": b"k", "siblings": [[1, 2]]}]]]),
         encode([0, [[1, 0, MESSAGE]]]),
         encode([-1, [[1, 0, MESSAGE]]]),
