@@ -10,6 +10,7 @@ memory, strewn among all that comes and goes, and that costs every step more.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from spec.types import Key
 
@@ -27,14 +28,12 @@ class RowCache:
         """Empty."""
         self._limit = limit_bytes
         self._rows: OrderedDict[Key, bytes] = OrderedDict()
+        self.get: Callable[[Key], bytes | None] = self._rows.get
+        """The committed row of a key, encoded, no bytes where there is none; None where the disk has to be asked."""
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def get(self, key: Key) -> bytes | None:
-        """The committed row of a key, encoded, no bytes where there is none; None where the disk has to be asked."""
-        return self._rows.get(key)
 
     def put(self, key: Key, row: bytes) -> None:
         """Remember the committed row of a key; no bytes, for there is none."""

@@ -108,25 +108,29 @@ class Runtime:
         storage, requests = self.storage, self.requests
         before, released = batch.requests, batch.released
         recorder, steps = self._recorder, list[Step]()
+        node, seq = self.node, self.seq
         for arrival in arrivals:
             event = arrival.event
             request_id = request_of(event)
             request = None if request_id is None else requests.get(request_id)
-            outcome = step(self.node, request, storage, event)
-            self.node = outcome.node
-            self.seq = seq = self.seq + 1
-            if request_id is not None and outcome.request is not request:
+            outcome = step(node, request, storage, event)
+            node, after = outcome.node, outcome.request
+            seq += 1
+            if request_id is not None and after is not request:
                 if request is not None:
                     request_id = request.request  # the same, and from here on equal at once
                 before.setdefault(request_id, request)
-                self._keep(request_id, outcome.request)
+                if after is None:
+                    requests.pop(request_id, None)
+                else:
+                    requests[request_id] = after
             if outcome.writes:
                 storage.write(outcome.writes)
             if outcome.effects:
                 released.append(Released(seq, outcome.effects))
             if recorder is not None:
-                name, stamp = outcome.node.name, arrival.stamp
-                steps.append(Step(name, self.epoch, seq, event, stamp, outcome.writes, outcome.effects))
+                steps.append(Step(node.name, self.epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
+        self.node, self.seq = node, seq
         if recorder is not None and steps:
             recorder.record(steps)
         return batch

@@ -36,17 +36,6 @@ def implies(premise: bool, conclusion: bool) -> bool:
     return not premise or conclusion
 
 
-def is_increasing(elements: Iterable[K]) -> bool:
-    """Whether each element is less than the next; there is at least one. Most have two or three: a loop is fastest."""
-    left = iter(elements)
-    last = next(left)
-    for element in left:
-        if not last < element:
-            return False
-        last = element
-    return True
-
-
 key_of = itemgetter(0)
 """The key of an entry."""
 
@@ -61,8 +50,10 @@ class FSet(
     def __post_init__(self) -> None:
         """Refuse a tuple that is not strictly increasing (ValueError)."""
         items = self.items
-        if len(items) > 1 and not is_increasing(items):
-            raise ValueError("the elements of a set must be strictly increasing")
+        if len(items) > 1:
+            for i in range(1, len(items)):
+                if not items[i - 1] < items[i]:
+                    raise ValueError("the elements of a set must be strictly increasing")
 
     @classmethod
     def of(cls, elements: Iterable[T]) -> FSet[T]:
@@ -112,8 +103,11 @@ class _Entries(
     entries: tuple[tuple[K, V], ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.entries) > 1 and not is_increasing(map(key_of, self.entries)):
-            raise ValueError("the keys of a map must be strictly increasing")
+        entries = self.entries
+        if len(entries) > 1:
+            for i in range(1, len(entries)):
+                if not entries[i - 1][0] < entries[i][0]:
+                    raise ValueError("the keys of a map must be strictly increasing")
 
     def keys(self) -> FSet[K]:
         """The keys that are stored."""
@@ -137,11 +131,10 @@ class _Entries(
 
     def _with(self, key: K, value: V) -> tuple[tuple[K, V], ...]:
         entries = self.entries
-        for i, (k, _) in enumerate(entries):
-            if k is key or k == key:
-                return (*entries[:i], (key, value), *entries[i + 1 :])
-            if key < k:
-                return (*entries[:i], (key, value), *entries[i:])
+        for at, (k, _) in enumerate(entries):
+            if k is key or not k < key:
+                rest = entries[at + 1 :] if k == key else entries[at:]
+                return (*entries[:at], (key, value), *rest)
         return (*entries, (key, value))
 
     def _without(self, key: K) -> tuple[tuple[K, V], ...]:
@@ -183,8 +176,9 @@ class Counts(_Entries[K, int], Generic[K], frozen=True, order=True, cache_hash=T
 
     def __post_init__(self) -> None:
         """Refuse unsorted keys and counts below one (ValueError); a decoded clock is as checked as a built one."""
-        if len(self.entries) > 1:
-            _Entries.__post_init__(self)
+        if not self.entries:
+            return  # as of whoever writes a key first
+        _Entries.__post_init__(self)
         for _, count in self.entries:
             if count < 1:
                 raise ValueError("a stored count must be at least 1")

@@ -43,20 +43,27 @@ def step(node: Node, request: Request | None, storage: Storage, event: Event) ->
     assert node.started or isinstance(event, Start), "a run of a node begins with its start"
     assert request is None or request.request == request_of(event), "the request in flight must be the event's"
     outcome = handle(node, request, storage, event)
-    if outcome.request is request:
-        return outcome
-    before, after = counted(request), counted(outcome.request)
-    if before == after:
-        return outcome
-    in_flight, lingering = node.in_flight + after[0] - before[0], node.lingering + after[1] - before[1]
-    return replace(outcome, node=replace(outcome.node, in_flight=in_flight, lingering=lingering))
+    return outcome if outcome.request is request else counted(request, outcome)
 
 
-def counted(request: Request | None) -> tuple[int, int]:
-    """What a request adds to those in flight, and to those that linger."""
-    if request is None:
-        return 0, 0
-    return (1, 0) if awaits_result(request) else (0, 1)
+def counted(before: Request | None, outcome: Outcome) -> Outcome:
+    """What was decided about a request, which is counted anew among those in flight or those that linger."""
+    node, after = outcome.node, outcome.request
+    in_flight, lingering = node.in_flight, node.lingering
+    if before is not None:
+        if awaits_result(before):
+            in_flight -= 1
+        else:
+            lingering -= 1
+    if after is not None:
+        if awaits_result(after):
+            in_flight += 1
+        else:
+            lingering += 1
+    if in_flight == node.in_flight and lingering == node.lingering:
+        return outcome
+    node = replace(node, in_flight=in_flight, lingering=lingering)
+    return Outcome(node, after, outcome.writes, outcome.effects)
 
 
 def handle(node: Node, request: Request | None, storage: Storage, event: Event) -> Outcome:

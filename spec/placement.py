@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain
 
 from spec.maps import FMap, FSet
-from spec.ring import owners_of, walk_of
+from spec.ring import Ring, owners_of, partition_of, walk_of
 from spec.state import Node
 from spec.types import Key, NodeId
 
@@ -27,16 +27,23 @@ def is_owner(node: Node, name: NodeId, key: Key) -> bool:
 
 def holders_of(node: Node, key: Key) -> FMap[NodeId, NodeId]:
     """The N nodes that a node asks about a key, each with the owner that it stands for: itself, if it is one."""
-    owners = owners_of(node.ring, key, node.config.n)
     if not node.config.sloppy or not node.suspected:
-        return stand(owners, owners)
+        return owners_alone(node.ring, partition_of(key, len(node.ring.walks)), node.config.n)
+    owners = owners_of(node.ring, key, node.config.n)
     up = (name for name in walk_of(node.ring, key) if name not in node.suspected)
     passed_over = (owner for owner in owners if owner in node.suspected)
     holders = tuple(dict.fromkeys(chain(up, passed_over)))[: node.config.n]
     return stand(holders, owners)
 
 
-@lru_cache(maxsize=4096)  # mostly the same few, and every request asks
+@lru_cache(maxsize=4096)  # as many as there are partitions, and nearly every request asks
+def owners_alone(ring: Ring, partition: int, n: int) -> FMap[NodeId, NodeId]:
+    """The owners of a partition, each for itself."""
+    owners = ring.walks[partition][:n]
+    return stand(owners, owners)
+
+
+@lru_cache(maxsize=4096)  # mostly the same few
 def stand(holders: tuple[NodeId, ...], owners: tuple[NodeId, ...]) -> FMap[NodeId, NodeId]:
     """Each holder with the owner that it stands for: owners for themselves, the others for those that are left."""
     left = iter([owner for owner in owners if owner not in holders])

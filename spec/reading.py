@@ -41,7 +41,7 @@ def start_get(node: Node, storage: Storage, asked: Asked, get: Get, holders: FMa
         return refuse(node, asked.origin, request, get, Failed(lacking))
     started = GetInFlight(request, get.key, asked.origin, quorum, holders, answers=FMap(), answered=False)
     question = Read(request, get.key)
-    sends = tuple([Send(holder, question) for holder in holders if holder != node.name])
+    sends = tuple([Send(holder, question) for holder, _ in holders.entries if holder != node.name])
     timer = SetTimer(request, asked.patience_ms)
     if not may_answer(node, known_disk(storage), get.key):
         return Outcome(node, started, effects=(*sends, timer))
@@ -77,7 +77,7 @@ def go_on(
     effects: tuple[Effect, ...],
 ) -> Outcome:
     """Wait for who has not answered, and for what the reply waits for; else the get is over."""
-    listening = len(after.answers) < len(after.holders) and may_linger(node, before)
+    listening = len(after.answers.entries) < len(after.holders.entries) and may_linger(node, before)
     if listening or not after.answered:
         return Outcome(node, after, writes, effects)
     return Outcome(node, None, writes, (*effects, CancelTimer(after.request)))
@@ -135,13 +135,15 @@ def conclusion(request: GetInFlight, merged: Siblings) -> Found | Failed | None:
     quorum, told = request.quorum, telling(request)
     if is_read(told, primaries(request.holders, told), quorum):
         return found(merged)
-    everybody = len(request.holders)
-    if not told:
+    everybody = len(request.holders.entries)
+    if not told.items:
         answers = request.answers.keys()
         enough = majority(everybody) if quorum.basic_quorum else everybody
         is_nothing = is_quorum(answers, enough) and is_quorum(primaries(request.holders, answers), quorum.pr)
         return found(NO_VERSIONS) if is_nothing else None
-    return Failed(f"nobody is left to ask: {unanswered(request)}") if len(request.answers) == everybody else None
+    if len(request.answers.entries) == everybody:
+        return Failed(f"nobody is left to ask: {unanswered(request)}")
+    return None
 
 
 def lacking(request: GetInFlight, w: int) -> str:
@@ -160,7 +162,9 @@ def unanswered(request: GetInFlight) -> str:
 
 def answered(node: Node, storage: Storage, request: Request | None, source: NodeId, message: Answer) -> Outcome:
     """A holder's answer arrived; a repeated one, or one to a get that is over, says nothing new."""
-    if not isinstance(request, GetInFlight) or source not in request.holders or source in request.answers:
+    if not isinstance(request, GetInFlight):
+        return Outcome(node, request)
+    if request.holders.get(source) is None or request.answers.get(source) is not None:
         return Outcome(node, request)
     answers = request.answers.set(source, as_known(request.answers, message.siblings))
     return weigh(node, storage, request, replace(request, answers=answers), source)

@@ -48,7 +48,7 @@ def is_vouched_for(node: Node, vouchers: FSet[NodeId]) -> bool:
 
 def may_answer(node: Node, disk: Disk, key: Key) -> bool:
     """Whether what the node holds of a key counts as an answer."""
-    if not node.confirmed or not disk.lacking:
+    if not node.confirmed or not disk.lacking.items:
         return node.confirmed
     return is_whole(disk, FSet.of(owners_of(node.ring, key, node.config.n)))
 

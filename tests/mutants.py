@@ -388,7 +388,7 @@ MUTANTS = (
     Mutant(
         name="answers that come after the reply are not looked at",
         file="reading.py",
-        old="    listening = len(after.answers) < len(after.holders) and",
+        old="    listening = len(after.answers.entries) < len(after.holders.entries) and",
         new="    listening = False and",
         model="put-get-drop",
         claim="read-repair",
