@@ -17,9 +17,9 @@ from spec.events import HandOff, Send, WriteRow
 from spec.maps import FSet
 from spec.messages import Handoff, Taken
 from spec.placement import is_owner
-from spec.repair import store
+from spec.repair import known_by, store
 from spec.rows import NO_ROW
-from spec.siblings import Siblings, context_of
+from spec.siblings import Siblings
 from spec.state import Node, Outcome, Request, Storage
 from spec.types import NodeId
 
@@ -35,7 +35,7 @@ def hand_off(node: Node, storage: Storage, event: HandOff) -> Outcome:
 
 def take_over(node: Node, request: Request | None, storage: Storage, source: NodeId, message: Handoff) -> Outcome:
     """A fallback hands over: make it durable, then acknowledge."""
-    taken = Taken(message.key, context_of(message.siblings))
+    taken = Taken(message.key, known_by(message.siblings))
     return Outcome(node, request, store(storage, message.key, message.siblings), (Send(source, taken),))
 
 

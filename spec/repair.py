@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from spec.clock import Clock
 from spec.events import Effect, Send, StorageWrite, WriteRow
 from spec.hints import may_owe
 from spec.maps import FMap, FSet
 from spec.messages import Answer, Read, Repair, Repaired, Write, Written
-from spec.siblings import NO_VERSIONS, Siblings, context_of, merge
+from spec.siblings import NO_VERSIONS, Siblings, context_of, is_context, merge
 from spec.state import GetInFlight, Node, Outcome, Request, Storage
 from spec.trust import known_disk, may_answer
 from spec.types import NO_REQUEST, Key, NodeId
@@ -61,8 +62,15 @@ def repaired(node: Node, request: Request | None, storage: Storage, source: Node
     writes = store(storage, message.key, message.siblings)
     if message.request == NO_REQUEST:
         return Outcome(node, request, writes)
-    told = Repaired(message.request, context_of(message.siblings))
+    told = Repaired(message.request, known_by(message.siblings))
     return Outcome(node, request, writes, (Send(source, told),))
+
+
+def known_by(siblings: Siblings) -> Clock:
+    """What whoever holds a set knows: told to those who rely on it, and let go of what it covers."""
+    context = context_of(siblings)
+    assert is_context(context, siblings), "the context covers exactly what is held"
+    return context
 
 
 def as_known(answers: FMap[NodeId, Siblings], siblings: Siblings) -> Siblings:

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import pairwise
 
 from spec.actions import Action
-from spec.clock import covers, show_clock
+from spec.clock import Dot, covers, show_clock
 from spec.maps import FSet
 from spec.siblings import Siblings, Version, is_antichain, merge, supersedes
 from spec.types import NO_REQUEST, RequestId
@@ -152,6 +152,10 @@ def context_honesty(state: State) -> str | None:
                     f"{'covers' if covered else 'does not cover'} {created.version.dot}, "
                     f"which it was {'' if seen else 'not '}shown"
                 )
+        beyond = [Dot(actor, count) for actor, count in client.context.items() if Dot(actor, count) not in client.seen]
+        if beyond:
+            held = f"client{index + 1} holds the context {show_clock(client.context)}"
+            return f"{held}, which goes up to {beyond[0]}, a write that has not happened"
     return None
 
 

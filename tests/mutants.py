@@ -30,8 +30,6 @@ class Mutant(Struct, frozen=True, kw_only=True):
     """The claim that has to fail there."""
     runs: bool = False
     """Whether it is a claim of whole runs."""
-    asserts: str = ""
-    """The assertion of the specification itself that has to fail there, where one is quicker than every claim."""
     unproved: str = ""
     """The law, or claim of an action, whose proof has to fail, if a proof is to notice it."""
     diverges: bool = False
@@ -45,7 +43,7 @@ MUTANTS = (
         old="return clock[dot.actor] >= dot.counter",
         new="return clock[dot.actor] > dot.counter",
         model="put-get-drop",
-        asserts="the context covers exactly what is shown",
+        claim="context-honesty",
         unproved="put/inv_minted",
         diverges=True,
     ),
@@ -216,6 +214,15 @@ MUTANTS = (
         new="False",
         model="refuse-again",
         claim="refusal-is-final",
+    ),
+    Mutant(
+        name="a context goes one write beyond what is shown",
+        file="siblings.py",
+        old="max(known[version.dot.actor], version.dot.counter))",
+        new="max(known[version.dot.actor], version.dot.counter) + 1)",
+        model="put-get-drop",
+        claim="context-honesty",
+        unproved="law_context_of",
     ),
     Mutant(
         name="a put shows what its coordinator holds with the context that its client brought",

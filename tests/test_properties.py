@@ -205,6 +205,11 @@ WRONG_STATES: list[tuple[str, State, str]] = [
         replace(recorded(EMPTY, made(OLD)), clients=(Client(seen=FSet.of([OLD.dot])), Client())),
         "client1 holds the context [], which does not cover a:1, which it was shown",
     ),
+    (
+        "context-honesty",
+        replace(EMPTY, clients=(Client(context=seen_one("a")), Client())),
+        "client1 holds the context [a:1], which goes up to a:1, a write that has not happened",
+    ),
     ("merge-is-join", holding(EMPTY, a=BAD_PAIR), "merging {a:1 after [], b:1 after [a:1]} with itself gives {b:1"),
     (  # sets that are no antichains together: what is kept depends on the grouping
         "merge-is-join",

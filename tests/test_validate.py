@@ -411,10 +411,7 @@ BROKEN = [
     ("quorum-meaning-put", [(spec.writing, "is_written", quorum_of_one)]),
     ("quorum-meaning-get", [(spec.reading, "is_read", quorum_of_one)]),
     ("only-maximal", [(spec.repair, "merge", keep_all)]),
-    (
-        "context-honesty",
-        [(spec.requests, "context_of", knows_nothing), (spec.requests, "is_context", lambda *_: True)],
-    ),
+    ("context-honesty", [(spec.requests, "context_of", knows_nothing)]),
     ("refusal-is-final", [(spec.coordinate, "overdue", lambda *_: Refused("too late"))]),
     ("one-dot-per-request", [(spec.writing, "dot_minted_for", forgets)]),
 ]
