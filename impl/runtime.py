@@ -120,10 +120,7 @@ class Runtime:
                 if request is not None:
                     request_id = request.request  # the same, and from here on equal at once
                 before.setdefault(request_id, request)
-                if after is None:
-                    requests.pop(request_id, None)
-                else:
-                    requests[request_id] = after
+                self._keep(request_id, after)
             if outcome.writes:
                 storage.write(outcome.writes)
             if outcome.effects:
