@@ -105,5 +105,5 @@ def export(data: Path) -> None:
     """Print the recording in the data file of a node that is down, as lines of JSON."""
     from impl.recorder import export_log
 
-    for line in export_log(data):
+    for line in export_log(data, say):
         write_out(line)

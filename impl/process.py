@@ -19,7 +19,7 @@ from impl.nodelog import Say, node_log
 from impl.runtime import Runtime
 from impl.server import Server
 from impl.settings import Settings
-from impl.storage import open_storage
+from impl.storage import StorageError, open_storage
 from impl.transport import Frames, listen
 
 GC_THRESHOLDS = 20_000, 20, 50
@@ -52,6 +52,10 @@ async def serve(settings: Settings, say: Say, stop: asyncio.Event) -> None:
             metrics.serve(server.status)
         say("listening", address=str(settings.listen), run=runtime.epoch)
         await server.run(listening, stop)
+        try:
+            runtime.close()
+        except StorageError as error:
+            say("the recording was not closed", reason=str(error))
         say("stopped")
 
 

@@ -5,6 +5,12 @@ holds. Recording is a setting, off or on. A recording begins with a snapshot of 
 the node for as long as each of them records too and nothing that the header states has changed; otherwise the log would
 have a gap, so a new recording takes the place of the old one.
 
+No step that changed something is ever missing from the log, nor is any other after the end of a process, however it
+ended. Steps that changed nothing do not wait for the disk, for then a read would cost what a write costs: where the
+machine itself goes down the last of them may be lost, with messages of theirs in the logs of others. So a recording
+that was not closed does not go on after that. By the machine's boot id a node knows; where there is none, every step
+waits for the disk.
+
 Entries are encoded once, as the JSON that the exported line will hold. The steps of a batch are kept as one part, their
 lines joined, with a chain over the parts: what a commit adds costs one row and one digest. An export checks these, and
 computes the chain of each line.
@@ -12,7 +18,7 @@ computes the chain of each line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +30,10 @@ from spec.trace import FORMAT, End, Entry, NodeLog, link, link_encoded
 from spec.types import Config, NodeId
 
 RECORDED = "recorded"
-"""The fact that names the latest epoch that the log covers."""
+"""The fact that names the latest epoch that the log covers, and until the log is closed the boot of the machine."""
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Where Linux says which start of the machine this is."""
 
 _encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Entry).decode
@@ -33,9 +42,9 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Recorder:
     """Adds steps to a node's log; what it adds becomes durable with the storage's next commit."""
 
-    def __init__(self, storage: Storage, chain: str, replaced: bool) -> None:
+    def __init__(self, storage: Storage, chain: str, epoch: int, replaced: bool) -> None:
         """Use `start_recording`."""
-        self._storage = storage
+        self._storage, self._epoch = storage, epoch
         self._chain = self._committed_chain = chain
         self.replaced = replaced
         """Whether an earlier recording had to make way for this one."""
@@ -50,6 +59,11 @@ class Recorder:
         """The storage has committed what was added."""
         self._committed_chain = self._chain
 
+    def close(self) -> None:
+        """Nothing more is recorded: make sure of what was. Raises StorageError, and then the log is not closed."""
+        self._storage.set_meta(RECORDED, str(self._epoch).encode())
+        self._storage.commit()
+
     def rolled_back(self) -> None:
         """The storage has forgotten what was added since the last commit."""
         self._chain = self._committed_chain
@@ -59,17 +73,33 @@ def start_recording(
     storage: Storage, node: NodeId, config: Config, members: tuple[Member, ...], epoch: int
 ) -> Recorder:
     """Go on with the log of the data file, or begin one; part of the first transaction of the node's epoch."""
-    storage.set_meta(RECORDED, str(epoch).encode())
-    chain = storage.last_chain()
-    if chain is not None and storage.meta(RECORDED) == str(epoch - 1).encode():
+    boot = boot_id()
+    storage.waits_for_log = not boot
+    chain, goes_on = storage.last_chain(), storage.meta(RECORDED) in (b"%d" % (epoch - 1), b"%d %b" % (epoch - 1, boot))
+    storage.set_meta(RECORDED, b"%d %b" % (epoch, boot) if boot else b"%d" % epoch)
+    if chain is not None and goes_on:
         head = _decode(next(recorded(storage)))
         if isinstance(head, NodeLog) and (head.format, head.config, head.members) == (FORMAT, config, members):
-            return Recorder(storage, chain, replaced=False)
+            return Recorder(storage, chain, epoch, replaced=False)
     if chain is not None:
         storage.clear_log()
-    recorder = Recorder(storage, "", replaced=chain is not None)
+    recorder = Recorder(storage, "", epoch, replaced=chain is not None)
     recorder.record([NodeLog(FORMAT, node, config, members, storage.disk(), tuple(storage.rows()))])
     return recorder
+
+
+def boot_id() -> bytes:
+    """Which start of the machine this is; nothing where the system does not tell."""
+    try:
+        return BOOT_ID.read_bytes().strip()
+    except OSError:
+        return b""
+
+
+def lacks_its_end(storage: Storage) -> bool:
+    """Whether the machine went down while the log was written, so that its last steps may be missing."""
+    _, _, boot = (storage.meta(RECORDED) or b"").partition(b" ")
+    return boot not in (b"", boot_id())
 
 
 def line(entry: bytes, chain: str) -> bytes:
@@ -98,12 +128,17 @@ def log_lines(storage: Storage) -> Iterator[bytes]:
         yield line(_encode(end), link(chain, end))
 
 
-def export_log(path: Path) -> Iterator[bytes]:
-    """The recording in a data file at rest. Raises UserError if it has none, or while a node holds the file."""
+def export_log(path: Path, warn: Callable[[str], None] = lambda _: None) -> Iterator[bytes]:
+    """The recording in a data file at rest; `warn` is told if its last steps may be missing.
+
+    Raises UserError if it has none, or while a node holds the file.
+    """
     storage = open_storage(path)
     try:
         if storage.last_chain() is None:
             raise UserError(f"data file {path} holds no recording; run its node with --record")
+        if lacks_its_end(storage):
+            warn(f"the machine went down while {path} was recorded: last steps that changed nothing may be missing")
         yield from log_lines(storage)
     finally:
         storage.close()

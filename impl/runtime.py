@@ -95,6 +95,11 @@ class Runtime:
             self._recorder = start_recording(self.storage, self.node.name, config, members, self.epoch)
         return self.execute([Arrival(Start(incarnation))])
 
+    def close(self) -> None:
+        """The run is over: close the recording. Raises StorageError if it stays open, which loses nothing."""
+        if self._recorder:
+            self._recorder.close()
+
     def execute(self, arrivals: Sequence[Arrival]) -> list[Released]:
         """Execute these events in order, make their writes durable, and return their effects, in order.
 

@@ -152,7 +152,7 @@ class Server:
                 decided = self.runtime.decide(batch)
                 self.runtime.prepare(decided)
                 storage = self.runtime.storage
-                if not storage.dirty or storage.commit_seconds < THREAD_SECONDS:
+                if not storage.waits or storage.commit_seconds < THREAD_SECONDS:
                     released = self.runtime.commit(decided)
                 else:
                     released = await loop.run_in_executor(writer, self.runtime.commit, decided)

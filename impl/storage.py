@@ -6,6 +6,10 @@ committed**. Here the overlay is two attributes: `write` puts values there, `row
 waits for no disk. Many steps share a commit; who collects them is the runtime's business. A step costs the rows that it
 touches, whatever else the file holds, and rows that were touched lately are not read again (`impl.cache`).
 
+Steps that change nothing may still be logged. A commit of log and nothing else need not wait for the disk
+(synchronous=NORMAL): the end of the process takes nothing from it, and if the machine goes down, what is lost is the
+end of the log, at most back to the last commit that changed something. `impl.recorder` says what becomes of that.
+
 The file is opened with exclusive locking, before anything is looked at, so that a second process is refused: two
 writers on one WAL can corrupt it, and two nodes on one disk would mint the same dots. It bears an application id and
 its node's name, so that neither a foreign file nor another node's is taken for this node's disk.
@@ -88,7 +92,11 @@ class Storage:
         self.rows_written = 0
         """How many rows were written since the file was opened, whatever became of them."""
         self.commit_seconds = 0.0
-        """How long a commit has taken lately."""
+        """How long a commit that waits for the disk has taken lately."""
+        self.waits_for_log = True
+        """Whether a commit waits for the disk although it holds nothing but log."""
+        self._waiting = True
+        """Whether the connection is set to wait for the disk."""
         hints = connection.execute("SELECT owner, key FROM hints")
         self.hints = Hints((NodeId(owner), Key(key)) for owner, key in hints)
         """What the committed rows owe to whom."""
@@ -159,7 +167,12 @@ class Storage:
     @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self._new_rows or self._new_parts or self._new_meta or self._new_disk)
+        return self.waits or bool(self._new_parts)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next commit has to wait for the disk."""
+        return bool(self._new_rows or self._new_meta or self._new_disk or (self.waits_for_log and self._new_parts))
 
     def prepare(self) -> None:
         """Put everything since the last commit into a transaction; the next call but for reads must be `commit`.
@@ -173,6 +186,9 @@ class Storage:
         self._gone = [key for key, row in self._new_rows.items() if row == NO_ROW]
         self._new_hints = self.hints.changes(self._new_rows)
         try:
+            if self.waits is not self._waiting:
+                self._waiting = self.waits
+                db.execute(f"PRAGMA synchronous = {'FULL' if self._waiting else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             if self._new_disk is not None:
                 self._new_meta["disk"] = _encode(self._new_disk)
@@ -197,7 +213,7 @@ class Storage:
             raise self._give_up(error) from error
 
     def commit(self) -> None:
-        """Make everything since the last commit durable, together.
+        """Make everything since the last commit durable, together; what is log alone only against the process's end.
 
         Raises DiskFull when none of it is and the view is as it was then; StorageError when nobody knows.
         """
@@ -210,7 +226,8 @@ class Storage:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._give_up(error) from error
-        self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
+        if self._waiting:
+            self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         for key, encoded in self._encoded:
             self._cache.put(key, encoded)
         for key in self._gone:

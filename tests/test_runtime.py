@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from impl import recorder
 from impl.errors import UserError
 from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Released, Runtime
@@ -154,12 +155,14 @@ def test_nothing_happened_in_a_batch_that_met_a_full_disk(tmp_path: Path) -> Non
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-def run_once(directory: Path, *, record: bool, config: Config = CONFIG) -> bool:
-    """Start node a and let it answer something; whether it says that it replaced a recording."""
+def run_once(directory: Path, *, record: bool, config: Config = CONFIG, close: bool = False) -> bool:
+    """Start node a, let it answer something and kill or close it; whether it says that it replaced a recording."""
     storage = open_storage(directory / "a.db", NAMES[0])
     node = Runtime(storage, NAMES[0], config, MEMBERS, record=record)
     node.start("disk")
     node.execute([Arrival(Timeout(RequestId(ClientId("me"), 1)))])
+    if close:
+        node.close()
     storage.close()
     return node.replaced_recording
 
@@ -181,6 +184,38 @@ def test_a_recording_with_a_gap_or_another_configuration_begins_anew(tmp_path: P
     assert isinstance(head, NodeLog)
     assert head.config.w == 3
     assert head.disk is not None
+
+
+def test_a_recording_does_not_go_on_after_the_machine_went_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot"
+    monkeypatch.setattr(recorder, "BOOT_ID", boot)
+    boot.write_text("monday\n")
+    assert run_once(tmp_path, record=True) is False
+    assert run_once(tmp_path, record=True) is False  # the process was killed, and nothing was lost
+    boot.write_text("tuesday\n")
+    warnings: list[str] = []
+    assert len(entries(export_log(tmp_path / "a.db", warnings.append))) == 6
+    assert [warning.endswith("last steps that changed nothing may be missing") for warning in warnings] == [True]
+    assert run_once(tmp_path, record=True, close=True) is True
+    boot.write_text("wednesday\n")
+    assert run_once(tmp_path, record=True) is False  # it was closed, so nothing is missing
+    warnings.clear()
+    assert len(entries(export_log(tmp_path / "a.db", warnings.append))) == 6
+    assert warnings == []
+
+
+def test_where_nobody_knows_whether_the_machine_went_down_every_step_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for boot, waits in ((recorder.BOOT_ID, False), (tmp_path / "none", True)):
+        monkeypatch.setattr(recorder, "BOOT_ID", boot)
+        storage = open_storage(MEMORY, NAMES[0])
+        Runtime(storage, NAMES[0], CONFIG, MEMBERS, record=True).start("disk")
+        storage.append(b"{}", "", 1)
+        assert storage.waits is waits
+        storage.close()
 
 
 def test_what_was_not_recorded_is_not_exported(tmp_path: Path) -> None:

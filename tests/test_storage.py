@@ -85,6 +85,29 @@ def test_the_view_is_committed_state_overlaid_with_uncommitted_writes(
     storage.close()
 
 
+def test_only_what_is_log_alone_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    storage, said, waited = open_storage(tmp_path / "a.db", A), list[str](), list[bool]()
+    storage._connection.set_trace_callback(said.append)
+    storage.waits_for_log = False
+
+    def commit() -> None:
+        storage.append(b"{}", "", 1)
+        storage.commit()
+        assert said.pop() == "COMMIT"
+        waited.append(storage._connection.execute("PRAGMA synchronous").fetchone() == (2,))
+
+    changes = [WriteRow(KEYS[0], Row(counter=1)), None, None, WriteDisk(Disk("i")), None, WriteRow(KEYS[0], NO_ROW)]
+    for change in changes:
+        storage.write([change] if change else [])
+        commit()
+    storage.set_meta("fact", b"")
+    commit()
+    storage.waits_for_log = True
+    commit()
+    assert waited == [True, False, False, True, False, True, True, True]
+    storage.close()
+
+
 def full(path: Path) -> Storage:
     """A data file with one committed row and no room for a large one."""
     storage = open_storage(path, A)
