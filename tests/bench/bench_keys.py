@@ -25,8 +25,9 @@ from spec.maps import FSet
 from spec.rows import Disk, Minted, Row
 from spec.siblings import Version
 from spec.types import ClientId, Config, NodeId, RequestId, Value
-from tests.bench.bench_node import VALUE_BYTES, Store, measure
 from tests.bench.load import key_of
+from tests.bench.measuring import VALUE_BYTES, measure
+from tests.bench.stores import Store
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CLIENTS = 64
@@ -83,7 +84,7 @@ async def one(keys: int, seconds: float) -> str:
 
 def store_of(nodes: LocalCluster) -> Store:
     """The nodes as the load sees them."""
-    return Store(nodes.addresses(), [process.pid for process in nodes._processes.values()])
+    return Store("ringspec", nodes.addresses(), [process.pid for process in nodes._processes.values()])
 
 
 def main(sizes: Sequence[int] = SIZES, seconds: float = 5.0, say: Callable[[str], None] = print) -> None:

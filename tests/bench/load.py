@@ -1,6 +1,6 @@
 """A load of closed-loop clients, cheap enough not to be what is measured.
 
-Each client is one connection that asks, waits for the reply, and asks again. All of a process's clients share one
+Each client (`tests.bench.talk`) asks, waits for the reply, and asks again. All of a process's clients share one
 `epoll`; there is no event loop and no task. Run as a process of its own, `python -m tests.bench.load`, it takes a
 `Load` as a line of JSON on standard input, prepares, says `ready`, waits for another line, and writes a `Measured` as
 JSON. So that several of them, and none of their preparations, are measured together.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import secrets
 import select
-import socket
 import sys
 import time
 from collections import Counter
@@ -22,11 +21,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from impl.transport import parse_address
-from impl.wire import LENGTH_BYTES, PROTOCOL, CallGet, CallPut, ClientHello, encode, framed
-from spec.types import ClientId, Key, Value
+from spec.types import Key, Value
+from tests.bench.talk import CLIENTS, Client, Language
 
 Kind = Literal["fill", "get", "put"]
+
+KINDS: tuple[Kind, ...] = ("get", "put")
+"""What is measured."""
 
 
 class Load(Struct, frozen=True):
@@ -35,6 +36,7 @@ class Load(Struct, frozen=True):
     kind: Kind
     """`fill` puts every key once; `get` gets them, again and again; `put` puts over what is there, each key once, with
     the context of a get that was made in preparation."""
+    language: Language
     addresses: list[str]
     """Client i talks to the i-th of them, around and around."""
     clients: tuple[int, int]
@@ -60,60 +62,6 @@ class Measured(Struct, frozen=True):
     """How often each kind of reply came."""
 
 
-class Told(Struct, frozen=True, gc=False):
-    """What clients look at in a reply, of whatever kind."""
-
-    type: str
-    context: str | None = None
-
-
-reply_decoder = msgspec.msgpack.Decoder(tuple[int, Told])
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, address: str) -> None:
-        """Introduced and welcome."""
-        self.socket = socket.create_connection(parse_address(address))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(framed(encode(ClientHello(PROTOCOL, ClientId(secrets.token_hex(8))))))
-        size = int.from_bytes(self.socket.recv(LENGTH_BYTES, socket.MSG_WAITALL))
-        self.socket.recv(size, socket.MSG_WAITALL)
-        self.key = Key(b"")
-        self.asked_ns = 0
-        self._call = 0
-        self._received = b""
-
-    def get(self, key: Key) -> None:
-        """Ask for a key."""
-        self._call += 1
-        self._ask(key, encode(CallGet(self._call, key)))
-
-    def put(self, key: Key, value: Value, context: str | None) -> None:
-        """Put a key."""
-        self._call += 1
-        self._ask(key, encode(CallPut(self._call, key, value, context)))
-
-    def _ask(self, key: Key, call: bytes) -> None:
-        self.key, self.asked_ns = key, time.perf_counter_ns()
-        self.socket.sendall(framed(call))
-
-    def hear(self) -> Told | None:
-        """What was told, if all of it arrived."""
-        arrived = self.socket.recv(1 << 16)
-        if not arrived:
-            raise ConnectionError("the node closed the connection")
-        self._received += arrived
-        size = int.from_bytes(self._received[:LENGTH_BYTES])
-        if len(self._received) < LENGTH_BYTES + size:
-            return None
-        call, told = reply_decoder.decode(memoryview(self._received)[LENGTH_BYTES:])
-        assert call == self._call, f"a reply to call {call}, not to {self._call}: {told}"
-        self._received = b""
-        return told
-
-
 def key_of(number: int) -> Key:
     """The name of a key."""
     return Key(b"key-%08d" % number)
@@ -130,7 +78,7 @@ class Clients:
         self.contexts: dict[Key, str | None] = {}
         """What the latest gets said, to put with."""
         for i in range(*load.clients):
-            client = Client(load.addresses[i % len(load.addresses)])
+            client = CLIENTS[load.language](load.addresses[i % len(load.addresses)])
             self._clients[client.socket.fileno()] = client
             self._poll.register(client.socket, select.EPOLLIN)
 
