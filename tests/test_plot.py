@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.plot import Panel, svg
+from tests.bench.plot import Panel, short, svg
 
 MEASURED = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=3)
 LINES = st.dictionaries(
@@ -23,3 +23,7 @@ def test_every_measurement_has_its_dot(panels: list[dict[str, dict[str, list[flo
         assert len(heights) == len(found)
         by_value = [height for _, height in sorted(zip(found, heights, strict=True), key=lambda pair: pair[0])]
         assert by_value == sorted(by_value, reverse=True)
+
+
+def test_powers_of_ten_are_short() -> None:
+    assert " ".join(short(power) for power in range(-2, 8)) == "0.01 0.1 1 10 100 1k 10k 100k 1M 10M"

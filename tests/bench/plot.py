@@ -68,7 +68,7 @@ def drawn(panel: Panel, colours: Mapping[str, str]) -> Iterator[str]:
     yield text(MARGIN, 22, panel.title, size=12)
     for power in range(low, high + 1):
         yield f'<path d="M{MARGIN} {y(10.0**power):.1f}H{WIDTH - 12}" stroke="#ddd"/>'
-        yield text(MARGIN - 5, y(10.0**power) + 4, f"{10.0**power:,g}", anchor="end")
+        yield text(MARGIN - 5, y(10.0**power) + 4, short(power), anchor="end")
     for place in places:
         yield text(x(place), HEIGHT - 28, place, anchor="middle")
     yield text((MARGIN + WIDTH - 12) / 2, HEIGHT - 12, panel.across, anchor="middle")
@@ -78,6 +78,12 @@ def drawn(panel: Panel, colours: Mapping[str, str]) -> Iterator[str]:
         for place, found in line.items():
             for value in found:
                 yield f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="2.5" fill="{colours[name]}"/>'
+
+
+def short(power: int) -> str:
+    """A power of ten, as there is room for it."""
+    thousands = max(power // 3, 0)
+    return f"{10.0 ** (power - 3 * thousands):g}{('', 'k', 'M', 'G')[thousands]}"
 
 
 def text(x: float, y: float, words: str, *, size: int = 11, anchor: str = "start") -> str:
