@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,9 @@ from impl.console import quorum_names, quorum_options, say
 
 if TYPE_CHECKING:
     from spec.types import Config
+
+LOOK_SECONDS = 0.2
+"""How often a cluster looks whether its nodes run."""
 
 
 @click.command()
@@ -52,7 +57,7 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
 @click.option("--faults", is_flag=True, help="Obey requests to make the nodes' links faulty.")
 @quorum_options
 def cluster(nodes: int, directory: Path, record: bool, faults: bool, **quorums: int | None) -> None:
-    """Run a cluster of nodes on this machine until Ctrl-C."""
+    """Run a cluster of nodes on this machine until Ctrl-C. It goes on when nodes are killed, until none is left."""
     import asyncio
     import signal
 
@@ -72,14 +77,20 @@ def cluster(nodes: int, directory: Path, record: bool, faults: bool, **quorums: 
         async with local:
             for name in local.nodes:
                 say(f"node {name} {local.address(name)}")
+            for name in local.nodes:
+                say(f"process {local.process(name)} is node {name}")
             say(f"{describe(local.description)}, in {directory}; try: ringspec get KEY --node {local.addresses()[0]}")
-            waits = [asyncio.create_task(stop.wait()), *(asyncio.create_task(local.ended(x)) for x in local.nodes)]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
-            if not stop.is_set():
-                fallen = [name for name in local.nodes if name not in local.running]
-                raise click.ClickException("; ".join(f"node {x} ended: {local.last_words(x)}" for x in fallen))
+            up = local.running
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+                for name in up:
+                    if name not in local.running:
+                        again = shlex.quote(str(directory / f"{name}.toml"))
+                        say(f"node {name} {local.end_of(name)}; start it again: ringspec node --config {again}")
+                up = local.running
+                if not up and not stop.is_set():
+                    raise click.ClickException("no node is left")
             await local.stop()
             say("stopped")
 

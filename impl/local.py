@@ -129,6 +129,16 @@ class LocalCluster:
             await asyncio.sleep(0.005)
         return process.wait()
 
+    def process(self, node: str) -> int:
+        """The process of a node that was started."""
+        return self._processes[NodeId(node)].pid
+
+    def end_of(self, node: str) -> str:
+        """How a node ended of itself, or by another's hand."""
+        status = self._processes[NodeId(node)].poll()
+        assert status is not None, "a node that runs has no end"
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended: {self.last_words(node)}"
+
     async def caught_up(self, node: str) -> None:
         """Wait until a node that runs is confirmed and lacks nothing, however long that takes: what it holds counts.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -376,8 +377,8 @@ def test_a_cluster_runs_until_it_is_told_to_stop_and_goes_on_later(tmp_path: Pat
     for i in range(2):
         cluster = start("cluster", "--nodes", "3", "--dir", tmp_path / "run", "--record")
         assert cluster.stderr is not None
-        said = [cluster.stderr.readline().decode() for _ in range(4)]
-        assert "3 nodes, n=3 r=2 w=2" in said[3]
+        said = [cluster.stderr.readline().decode() for _ in range(7)]
+        assert "3 nodes, n=3 r=2 w=2" in said[6]
         addresses = [line.split()[2] for line in said[:3]]
         assert run("put", f"k{i}", f"v{i}", "--node", addresses[0])[0] == 0
         assert run("get", "k0", "--node", addresses[2])[:2] == (0, b"v0")
@@ -394,10 +395,36 @@ def test_a_cluster_runs_until_it_is_told_to_stop_and_goes_on_later(tmp_path: Pat
     assert "is not empty" in refused("cluster", "--dir", tmp_path / "full")[1]
 
 
+def test_a_cluster_goes_on_without_a_node_that_was_killed_until_none_is_left(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    cluster = start("cluster", "--nodes", "3", "--dir", directory)
+    assert cluster.stderr is not None
+    said = [cluster.stderr.readline().decode() for _ in range(7)]
+    addresses = [line.split()[2] for line in said[:3]]
+    assert [line.split(maxsplit=2)[2] for line in said[3:6]] == [f"is node {name}\n" for name in "abc"]
+    processes = [int(line.split()[1]) for line in said[3:6]]
+    os.kill(processes[2], signal.SIGKILL)
+    again = f"start it again: ringspec node --config {directory}/c.toml"
+    assert cluster.stderr.readline().decode() == f"node c was killed by SIGKILL; {again}\n"
+    assert run("put", "k", "v", "--node", addresses[0])[0] == 0
+    assert run("get", "k", "--node", addresses[1])[:2] == (0, b"v")
+    node = start("node", "--config", directory / "c.toml")
+    while run("get", "k", "--node", addresses[2], "--timeout", "1")[:2] != (0, b"v"):
+        assert node.poll() is None
+    for process in processes[:2]:
+        os.kill(process, signal.SIGTERM)
+    assert {cluster.stderr.readline().split(b":")[0] for _ in range(2)} == {b"node a ended", b"node b ended"}
+    assert cluster.communicate(timeout=30) == (b"", b"ringspec: no node is left\n")
+    assert cluster.returncode == 1
+    node.send_signal(signal.SIGTERM)
+    node.communicate(timeout=30)
+    assert node.returncode == 0
+
+
 def test_nodes_of_a_cluster_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     cluster = start("cluster", "--nodes", "3", "--dir", tmp_path / "run")
     assert cluster.stderr is not None
-    for _ in range(4):
+    for _ in range(7):
         cluster.stderr.readline()
     cluster.kill()
     cluster.communicate(timeout=20)
