@@ -32,6 +32,9 @@ from spec.types import Config, NodeId
 RECORDED = "recorded"
 """The fact that names the latest epoch that the log covers, and until the log is closed the boot of the machine."""
 
+PART_BYTES = 64 * 1024 * 1024
+"""What a part may take, if it is not a single line; SQLite holds no value beyond 10⁹ bytes."""
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Where Linux says which start of the machine this is."""
 
@@ -52,6 +55,11 @@ class Recorder:
     def record(self, entries: Sequence[Entry]) -> None:
         """Add entries, at least one, to the log."""
         part = _encode_lines(entries).removesuffix(b"\n")
+        if len(part) > PART_BYTES and len(entries) > 1:
+            half = len(entries) // 2
+            self.record(entries[:half])
+            self.record(entries[half:])
+            return
         self._chain = link_encoded(self._chain, part)
         self._storage.append(part, self._chain, len(entries))
 

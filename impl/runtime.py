@@ -36,6 +36,10 @@ EPOCH = "epoch"
 """The fact that counts the runs of the node."""
 
 
+BATCH_BYTES = 16 * 1024 * 1024
+"""What the steps of a batch may read and write before the rest has to wait: large sets are not held many at a time."""
+
+
 class Arrival(Struct, frozen=True, gc=False):
     """An event that waits for its step."""
 
@@ -62,6 +66,8 @@ class Batch(NamedTuple):
     requests: dict[RequestId, Request | None]
     """Of the requests that a step touched, those in flight before."""
     released: list[Released]
+    taken: int
+    """How many of the events; the others wait for the next batch."""
 
 
 class Runtime:
@@ -103,18 +109,30 @@ class Runtime:
     def execute(self, arrivals: Sequence[Arrival]) -> list[Released]:
         """Execute these events in order, make their writes durable, and return their effects, in order.
 
-        Raises DiskFull if the batch had no effect; StorageError if the node must stop.
+        Raises DiskFull if the last batch of them had no effect; StorageError if the node must stop.
         """
-        return self.commit(self.decide(arrivals))
+        batch = self.decide(arrivals)
+        released = self.commit(batch)
+        while batch.taken < len(arrivals):
+            arrivals = arrivals[batch.taken :]
+            batch = self.decide(arrivals)
+            released += self.commit(batch)
+        return released
 
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
-        """The first half: take the steps. The next call must be `commit`, with this batch. Raises StorageError."""
-        batch = Batch(self.node, self.seq, {}, [])
+        """The first half: take the steps, until they have touched `BATCH_BYTES`.
+
+        The next call must be `commit`, with this batch. Raises StorageError.
+        """
         storage, requests = self.storage, self.requests
-        before, released = batch.requests, batch.released
+        before, released = dict[RequestId, Request | None](), list[Released]()
+        storage.touched_bytes = taken = 0
         recorder, steps = self._recorder, list[Step]()
         node, seq = self.node, self.seq
         for arrival in arrivals:
+            if storage.touched_bytes > BATCH_BYTES:
+                break
+            taken += 1
             event = arrival.event
             request_id = request_of(event)
             request = None if request_id is None else requests.get(request_id)
@@ -132,6 +150,7 @@ class Runtime:
                 released.append(Released(seq, outcome.effects))
             if recorder is not None:
                 steps.append(Step(node.name, self.epoch, seq, event, arrival.stamp, outcome.writes, outcome.effects))
+        batch = Batch(self.node, self.seq, before, released, taken)
         self.node, self.seq = node, seq
         if recorder is not None and steps:
             recorder.record(steps)

@@ -71,6 +71,9 @@ THREAD_SECONDS = 0.002
 FULL_DISK_RETRY_SECONDS = 1.0
 """After how long a timer fires again whose firing met a full disk."""
 
+QUIET_SECONDS = 0.1
+"""A node that stops answers calls, with that it stops, until there were none for so long: clients learn it that way."""
+
 DRAIN_LOOK_SECONDS = 0.01
 """How often a node that stops looks whether everything has been answered."""
 
@@ -84,6 +87,8 @@ class Server:
         self.meters = Meters()
         self._reply_bytes = reply_bytes(settings.config.limits.frame_bytes)
         self._stopping = False
+        self._called_at = 0.0
+        """When, since it stops, somebody called last."""
         disk = runtime.storage.disk()
         assert disk is not None, "a node that has started has a disk"
         self._door = Door(
@@ -97,6 +102,8 @@ class Server:
         self._most_arrivals = settings.config.limits.queued_messages
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
+        self._slow: set[Session] = set()
+        """Clients that did not take their replies when they were last looked at."""
         self._waiting: dict[RequestId, Waiting] = {}
         self._peers = Peers(settings, runtime, self.meters, say, submit=self._submit, wake=self._wake.set)
         self._timers = Timers(lambda request: self._submit([Arrival(Timeout(request))]))
@@ -130,11 +137,12 @@ class Server:
 
     async def _drain(self, work: asyncio.Task[None]) -> None:
         """Begin nothing for clients any more, and let what was begun end: with its reply, or at its own timeout."""
-        self._stopping = True
+        self._stopping, self._called_at = True, time.monotonic()
         until = time.monotonic() + self.settings.drain_seconds
         while not work.done() and time.monotonic() < until:
             unanswered = any(awaits_result(request) for request in self.runtime.requests.values())
-            if not (unanswered or self._waiting or self._arrivals):
+            quiet = time.monotonic() - self._called_at > QUIET_SECONDS
+            if quiet and not (unanswered or self._waiting or self._arrivals):
                 return
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         self._say("stopping with requests unanswered", requests=len(self._waiting))
@@ -143,13 +151,17 @@ class Server:
         loop, limit = asyncio.get_running_loop(), self.settings.config.limits.batch_steps
         while True:
             self._hand_over()
+            self._go_on()
             while not self._arrivals:
                 self._wake.clear()
                 await self._wake.wait()
                 self._hand_over()
+                self._go_on()
             batch, self._arrivals = self._in_time(self._arrivals[:limit]), self._arrivals[limit:]
             try:
                 decided = self.runtime.decide(batch)
+                if decided.taken < len(batch):
+                    batch, self._arrivals = batch[: decided.taken], batch[decided.taken :] + self._arrivals
                 self.runtime.prepare(decided)
                 storage = self.runtime.storage
                 if not storage.waits or storage.commit_seconds < THREAD_SECONDS:
@@ -173,13 +185,33 @@ class Server:
             self._peers.hand_over()
 
     def _in_time(self, batch: list[Arrival]) -> list[Arrival]:
-        """Those of these events that somebody still waits for; whoever asked for another is told so."""
+        """Those of these events that somebody still waits for, and takes; whoever asked for another is told so."""
         still, late = worth_beginning(batch, time.monotonic())
         for arrival in late:
             if isinstance(arrival.event, Invoke) and arrival.event.request not in self.runtime.requests:
                 reason = f"node {self.settings.name} is overloaded: the time was up before it could begin"
                 self._tell(arrival.event.request, Overloaded(reason))
-        return still
+        return [arrival for arrival in still if not self._is_parked(arrival)] if self._slow else still
+
+    def _is_parked(self, arrival: Arrival) -> bool:
+        """Whether the client that asks has to take its earlier replies first."""
+        waiting = self._waiting.get(arrival.event.request) if isinstance(arrival.event, Invoke) else None
+        if waiting is None or not waiting.session.slow:
+            return False
+        waiting.session.parked.append(arrival)
+        return True
+
+    def _look_again(self, session: Session) -> None:
+        """A client has stopped taking its replies, or goes on."""
+        self._slow.add(session)
+        self._wake.set()
+
+    def _go_on(self) -> None:
+        """Take what was parked for clients that take their replies again, or are gone."""
+        for session in [session for session in self._slow if not session.slow]:
+            self._slow.discard(session)
+            self._arrivals += session.parked
+            session.parked = []
 
     def _submit(self, arrivals: list[Arrival], frames: Frames | None = None) -> None:
         """Put events in the queue; where it is full, the connection that they came from has to wait."""
@@ -258,9 +290,14 @@ class Server:
         self._say("connection turned away", reason=reason)
 
     def _serve_client(self, frames: Frames, hello: ClientHello) -> None:
-        session = Session(frames, hello.client)
+        session = Session(frames, hello.client, self._look_again)
         frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame))
-        frames.on_refused = lambda reason: frames.send(Reply(0, Turned(reason)))
+
+        def refused(reason: str) -> None:
+            self._turned_away(reason)
+            frames.send(Reply(0, Turned(reason)))
+
+        frames.on_refused = refused
 
     def _called(self, session: Session, call: Call) -> None:
         if type(call) is CallGet:
@@ -282,6 +319,7 @@ class Server:
     def _invoke(self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
         if self._stopping:
+            self._called_at = time.monotonic()
             session.frames.send(Reply(call, Stopping()))
             return
         request = RequestId(session.client, call)

@@ -89,6 +89,8 @@ class Storage:
         self._more_hints = 0
         """How many more hints the new rows have than the committed ones."""
         self._cache = RowCache()
+        self.touched_bytes = 0
+        """Roughly how much was read and is to be written; who wants to know since when sets it to 0 then."""
         self.rows_written = 0
         """How many rows were written since the file was opened, whatever became of them."""
         self.commit_seconds = 0.0
@@ -121,6 +123,7 @@ class Storage:
                 found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
                 encoded = b"" if found is None else found[0]
                 self._cache.put(key, encoded)
+            self.touched_bytes += len(encoded)
             return _decode_row(encoded) if encoded else NO_ROW
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
@@ -155,6 +158,8 @@ class Storage:
                 self._more_hints += len(write.row.owed) - owed
                 self._new_rows[write.key] = write.row
                 self.rows_written += 1
+                for version in write.row.siblings.items:
+                    self.touched_bytes += len(version.value)
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Keep a fact about the node, with the next commit."""

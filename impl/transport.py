@@ -61,8 +61,12 @@ def parse_address(text: str) -> Address:
     """`HOST:PORT` or `[HOST]:PORT`. Raises UserError for anything else."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if not (colon and host and host.isprintable() and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise usage(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:7401")
+    try:
+        host.encode("idna")  # as whoever looks the name up will
+    except UnicodeError:
+        raise usage(f"{text!r} is not an address: no host has such a name") from None
     return Address(host, int(port))
 
 
@@ -182,6 +186,8 @@ class Frames(asyncio.BufferedProtocol):
         """The connection is gone."""
         self._transport = None
         self._outgoing.clear()
+        if self.slow:
+            self.resume_writing()  # nobody waits any more for the other side
         self.on_lost()
         # Callbacks know the connection that knows them: without this its room would wait for the garbage collector.
         self.on_open = self.on_frame = self.on_refused = self.on_lost = self.on_slow = ignore

@@ -19,6 +19,7 @@ from msgspec import structs
 from impl import door, peers, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
 from impl.local import free_ports
+from impl.runtime import BATCH_BYTES
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
 from impl.wire import CALLS_AT_ONCE, HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
 from spec.types import ClientId, Key, Limits, NodeId
@@ -294,5 +295,39 @@ def test_a_set_that_outgrows_a_frame_is_told_to_nobody_and_hinders_nobody(tmp_pa
             for number, store in enumerate(stores):
                 await store.put(b"other", b"%d" % number, (await stores[0].get(b"other")).context)
                 assert all(peer.connected for peer in (await store.status()).peers)
+
+    asyncio.run(main())
+
+
+def test_large_sets_are_read_a_few_at_a_time_for_a_client_that_does_not_read(
+    tmp_path: Path, accepted: list[Frames]
+) -> None:
+    """All calls have arrived before the first is answered; what they ask for is not held for all of them at once."""
+    size = 1024 * 1024
+    config = structs.replace(ONE, limits=Limits(value_bytes=size))
+
+    async def main() -> None:
+        (settings,) = settings_of(tmp_path, ["a"], config).values()
+        async with running(settings), clients(settings) as (other,):
+            await other.put(b"k", b"x" * size)
+            reader, writer = await asyncio.open_connection(*settings.listen, limit=1024)
+            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("deaf")))))
+            before = (await other.status()).steps
+            writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, CALLS_AT_ONCE + 1))
+            steps = await settles(other)
+            assert steps - before <= 2 * BATCH_BYTES // size, "calls were begun for a client that does not listen"
+            assert unsent(accepted[-1]) <= 2 * BATCH_BYTES
+            for _ in range(CALLS_AT_ONCE + 1):
+                await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
+            assert (await other.status()).steps - before >= CALLS_AT_ONCE
+            writer.close()
+            again, writer = await asyncio.open_connection(*settings.listen, limit=1024)
+            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("gone")))))
+            writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, CALLS_AT_ONCE + 1))
+            await settles(other)
+            writer.transport.abort()
+            del again
+            while (await other.status()).steps - before < 2 * CALLS_AT_ONCE:  # what it asked for runs its course
+                await asyncio.sleep(0.01)
 
     asyncio.run(main())

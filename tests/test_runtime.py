@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl import recorder
+from impl import recorder, runtime
 from impl.errors import UserError
 from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Released, Runtime
@@ -228,4 +228,30 @@ def test_a_held_file_is_not_exported(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "a.db", NAMES[0])
     with pytest.raises(UserError, match="in use by another process"):
         entries(export_log(tmp_path / "a.db"))
+    storage.close()
+
+
+def test_a_batch_ends_once_its_steps_have_touched_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "BATCH_BYTES", 250)
+    monkeypatch.setattr(recorder, "PART_BYTES", 1)  # each line is a part of its own then
+    storage = open_storage(MEMORY, NAMES[0])
+    node = Runtime(storage, NAMES[0], Config(n=1, r=1, w=1), MEMBERS[:1], record=True)
+    node.start("disk")
+
+    def asked(operation: Operation, number: int) -> Arrival:
+        return Arrival(Invoke(RequestId(ClientId("me"), number), operation))
+
+    puts = [asked(Put(Key(b"%d" % i), Value(b"x" * 100), NOTHING), i) for i in range(1, 8)]
+    batch = node.decide(puts)
+    assert batch.taken == 3
+    node.commit(batch)
+    batches = node.batches
+    node.execute(puts[3:])
+    assert node.batches == batches + 2
+    gets = [asked(Get(Key(b"%d" % i)), 7 + i) for i in range(1, 8)]
+    assert 1 <= node.decide(gets).taken < 7
+    steps = [entry for entry in entries(log_lines(storage)) if isinstance(entry, Step)]
+    assert [step.seq for step in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) == 8
+    assert len(list(storage.log())) == 9
     storage.close()
