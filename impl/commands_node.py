@@ -41,7 +41,7 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
     table = read_toml(config) if config is not None else {}
     quorums = {name: options.pop(name) for name in quorum_names()}
     table.update({name: value for name, value in options.items() if value is not None})
-    if any(value is not None for value in quorums.values()):
+    if any(value is not None for value in quorums.values()) and isinstance(table.get("store", {}), dict):
         table["store"] = table.get("store", {}) | {name: v for name, v in quorums.items() if v is not None}
     if peers:
         table["peer"] = [parse_peer(peer) for peer in peers]

@@ -104,6 +104,8 @@ def condition_of(context: str | None, none_match: bool, unchanged: bool) -> Cond
 def read_value(file: Path | None) -> bytes:
     """The content of a file, or of standard input."""
     if file is None or str(file) == "-":
+        if sys.stdin is None:
+            raise click.UsageError("standard input is closed")
         return sys.stdin.buffer.read()
     try:
         return file.read_bytes()

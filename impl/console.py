@@ -6,6 +6,7 @@ Values go to standard output as they are; everything that is said about them goe
 from __future__ import annotations
 
 import sys
+from math import isfinite
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -28,6 +29,18 @@ QUORUMS = {
 DEFAULT_NODE = "127.0.0.1:7401"
 NODES_VARIABLE = "RINGSPEC_NODES"
 
+
+class Seconds(click.FloatRange):
+    """A time to wait, which has an end."""
+
+    name = "SECONDS"
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuses what is no number, and what has no end."""
+        seconds = float(super().convert(value, param, ctx))
+        return seconds if isfinite(seconds) else self.fail(f"{value!r} is no time to wait", param, ctx)
+
+
 node_option = click.option(
     "--node",
     "nodes",
@@ -37,7 +50,7 @@ node_option = click.option(
     help=f"A node to ask; may be repeated, the first that answers is asked. [${NODES_VARIABLE}, or {DEFAULT_NODE}]",
 )
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after so long. [10]"
+    "--timeout", type=Seconds(min=0, min_open=True), metavar="SECONDS", help="Give up after so long. [10]"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; keys and values are base64 in it.")
 hex_option = click.option("--hex-key", is_flag=True, help="KEY is in hexadecimal, so that it can be any bytes.")
@@ -64,7 +77,7 @@ class QuorumSize(click.ParamType["Size"]):
         """What it says; which numbers are possible only a node knows."""
         if value in ("one", "quorum", "all") or isinstance(value, int):
             return value
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
             return int(value)
         return self.fail(f"{value!r} is no size of a quorum; give one, quorum, all or a number", param, ctx)
 
@@ -80,7 +93,9 @@ def say(line: str) -> None:
 
 
 def write_out(data: bytes) -> None:
-    """Bytes to standard output, as they are."""
+    """Bytes to standard output, as they are. Raises OSError."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

@@ -88,6 +88,8 @@ def read_toml(path: Path) -> Table:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise usage(f"configuration {path} cannot be read: {one_line(error)}") from None
+    except RecursionError:
+        raise usage(f"configuration {path} cannot be read: it is nested too deeply") from None
     for name in ("data", "secret_file"):
         if isinstance(table.get(name), str):
             table[name] = str(path.parent / table[name])
@@ -137,6 +139,9 @@ def read_settings(table: Table, source: str = "") -> Settings:
         if not NAME.fullmatch(member.name):
             raise usage(f"{member.name!r} is not a name for a node; give up to 63 letters, digits, dots, - and _")
     check_members(members, written.store)
+    for path in (written.data, written.secret_file):
+        if "\0" in path:
+            raise usage(f"{path!r} is not the name of a file")
     listen = parse_address(written.listen)
     peers = {NodeId(peer.name): parse_address(peer.address) for peer in written.peer}
     where = [listen, *peers.values()]

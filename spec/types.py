@@ -30,6 +30,10 @@ class ConfigError(ValueError):
     """A configuration that cannot work; one line that says what is wrong and what would be right."""
 
 
+LARGEST = 2**31 - 1
+"""The largest that a limit, or a number of milliseconds, may be."""
+
+
 def require(condition: bool, problem: str) -> None:
     """Refuse a configuration unless the condition holds."""
     if not condition:
@@ -83,7 +87,9 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     def __post_init__(self) -> None:
         """Refuse limits that cannot work (ConfigError)."""
         for name in self.__struct_fields__:
-            require(getattr(self, name) >= 1, f"limit {name} must be at least 1, not {getattr(self, name)}")
+            limit = getattr(self, name)
+            require(limit >= 1, f"limit {name} must be at least 1, not {limit}")
+            require(limit <= LARGEST, f"limit {name} must be at most {LARGEST}, not {limit}")
 
 
 class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_fields=True):
@@ -124,8 +130,9 @@ class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
         require(0 <= self.pw <= self.n, f"pw must be between 0 and n = {self.n}, not {self.pw}")
         require(1 <= self.partitions <= 2**16, f"partitions must be between 1 and 65536, not {self.partitions}")
         require(1 <= self.tokens <= 2**16, f"tokens must be between 1 and 65536, not {self.tokens}")
-        require(self.put_timeout_ms >= 1, f"put_timeout_ms must be at least 1, not {self.put_timeout_ms}")
-        require(self.get_timeout_ms >= 1, f"get_timeout_ms must be at least 1, not {self.get_timeout_ms}")
+        for name in ("put_timeout_ms", "get_timeout_ms"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+            require(getattr(self, name) <= LARGEST, f"{name} must be at most {LARGEST}, not {getattr(self, name)}")
         largest_set = self.n * self.limits.siblings * (self.limits.value_bytes + self.limits.key_bytes)
         require(
             self.limits.frame_bytes >= largest_set,

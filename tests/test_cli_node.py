@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -19,6 +21,7 @@ import msgspec
 import pytest
 
 from impl.cli import main
+from impl.client import MayHaveHappened, OperationFailed, connect
 from impl.local import free_ports
 from impl.outcomes import NodeOverloaded
 from spec.trace import End, Line, NodeLog
@@ -431,3 +434,81 @@ def test_nodes_of_a_cluster_end_with_the_process_that_started_them(tmp_path: Pat
     for name in ("a", "b", "c"):
         while "stopped" not in (tmp_path / "run" / f"{name}.log").read_text():
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", "k", "--node", "a..b:7401"],
+        ["get", "k", "--node", f"{'a' * 64}:7401"],
+        ["get", "k", "--node", "a\0b:7401"],
+        ["get", "k", "--timeout", "nan"],
+        ["get", "k", "--timeout", "inf"],
+        ["get", "k", "-r", "9" * 30],
+        ["put", "k", "v", "-w", "9" * 30],
+    ],
+)
+def test_arguments_that_no_number_and_no_host_can_be(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert refused_here(capsys, *arguments)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, []),
+        ("store = 5", ["-n", "1"]),
+        (f"[store]\nput_timeout_ms = {2**64}", []),
+        (f"[store.limits]\nhints = {2**64}", []),
+        (f"[store.limits]\nframe_bytes = {2**33}", []),
+        ('[[peer]]\nname = "b"\naddress = "a..b:7401"', []),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, more: list[str]
+) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    arguments = node_with(tmp_path, *more)
+    assert refused_here(capsys, *arguments, "--config", tmp_path / "a.toml")[0] == 2
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_what_cannot_be_written_or_read_is_told_in_one_line(node: Node) -> None:
+    assert run_here("put", "told", "v", "--node", node.address)[0] == 0
+    for shell in ("get told --node {} > /dev/full", "status --node {} > /dev/full", "get told --node {} >&-"):
+        command = " ".join([*RINGSPEC, shell.format(node.address)])
+        done = subprocess.run(command, shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        *_, last = done.stderr.splitlines()
+        assert done.returncode == 1
+        assert last.startswith("ringspec: ")
+        assert "Traceback" not in done.stderr
+    command = " ".join([*RINGSPEC, "put", "told", "--node", node.address, "<&-"])
+    done = subprocess.run(command, shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "ringspec put: standard input is closed\n")
+
+
+def test_a_node_that_stops_says_so_to_whoever_still_calls(tmp_path: Path) -> None:
+    """Each of these clients asks again at once: no call is lost in a connection that ends, so no put is in doubt."""
+    node, told = Node(tmp_path), Counter[str]()
+
+    async def ask(number: int) -> None:
+        async with await connect([node.address], timeout=2, attempts=1) as client:
+            for turn in range(10_000):
+                try:
+                    await client.put(b"%d.%d" % (number, turn), b"x")
+                except (MayHaveHappened, OperationFailed) as error:
+                    told[type(error).__name__] += 1
+                    return
+                told["stored"] += 1
+
+    async def main() -> None:
+        asking = [asyncio.create_task(ask(number)) for number in range(8)]
+        while told["stored"] < 100:
+            await asyncio.sleep(0.01)
+        node.process.send_signal(signal.SIGTERM)
+        await asyncio.gather(*asking)
+
+    asyncio.run(main())
+    node.process.communicate(timeout=20)
+    assert node.process.returncode == 0
+    assert told["MayHaveHappened"] == 0
+    assert told["stored"] >= 100
