@@ -68,7 +68,11 @@ def run_node(settings: Settings, *, until_eof: bool = False) -> None:
             loop.add_signal_handler(number, stop.set)
         if until_eof:
             loop.add_reader(0, stop.set)  # nobody writes there: readable means that it ended
-        await serve(settings, node_log(settings.name, settings.log), stop)
+        try:
+            await serve(settings, node_log(settings.name, settings.log), stop)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)  # uvloop leaves its own behind, which is deaf once it is closed
 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
