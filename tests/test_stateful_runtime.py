@@ -211,7 +211,8 @@ class Ungenerous(Runtime):
     """Nothing is ever handed over."""
 
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
-        return super().decide([arrival for arrival in arrivals if not isinstance(arrival.event, HandOff)])
+        generous = [arrival for arrival in arrivals if not isinstance(arrival.event, HandOff)]
+        return super().decide(generous)._replace(taken=len(arrivals))
 
 
 LOST = "was acknowledged, and only"
