@@ -74,7 +74,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, by default with the arguments of the process; every refusal is one line."""
-    from impl.errors import UserError
+    from impl.errors import UserError, one_line
 
     try:
         status = cli.main(arguments, prog_name="ringspec", standalone_mode=False)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.close()
         status = 141
     except OSError as error:
-        say(f"ringspec: {' '.join(str(error).split())}")
+        say(f"ringspec: {one_line(error)}")
         drop_output()
         status = 1
     sys.exit(status)

@@ -12,6 +12,9 @@ import click
 from impl.console import quorum_names, quorum_options, say
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from impl.local import LocalCluster
     from spec.types import Config
 
 LOOK_SECONDS = 0.2
@@ -41,8 +44,9 @@ def node(config: Path | None, peers: tuple[str, ...], until_eof: bool, **options
     table = read_toml(config) if config is not None else {}
     quorums = {name: options.pop(name) for name in quorum_names()}
     table.update({name: value for name, value in options.items() if value is not None})
-    if any(value is not None for value in quorums.values()) and isinstance(table.get("store", {}), dict):
-        table["store"] = table.get("store", {}) | {name: v for name, v in quorums.items() if v is not None}
+    given, store = {name: v for name, v in quorums.items() if v is not None}, table.get("store", {})
+    if given and isinstance(store, dict):  # what is no table is refused with the rest
+        table["store"] = store | given
     if peers:
         table["peer"] = [parse_peer(peer) for peer in peers]
     run_node(read_settings(table, str(config or "")), until_eof=until_eof)
@@ -80,21 +84,30 @@ def cluster(nodes: int, directory: Path, record: bool, faults: bool, **quorums: 
             for name in local.nodes:
                 say(f"process {local.process(name)} is node {name}")
             say(f"{describe(local.description)}, in {directory}; try: ringspec get KEY --node {local.addresses()[0]}")
-            up = local.running
-            while not stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
-                for name in up:
-                    if name not in local.running:
-                        again = shlex.quote(str(directory / f"{name}.toml"))
-                        say(f"node {name} {local.end_of(name)}; start it again: ringspec node --config {again}")
-                up = local.running
-                if not up and not stop.is_set():
-                    raise click.ClickException("no node is left")
+            await watch(local, stop)
             await local.stop()
             say("stopped")
 
     asyncio.run(run())
+
+
+async def watch(local: LocalCluster, stop: asyncio.Event) -> None:
+    """Say which nodes end, until it is to stop. Raises ClickException once none is left."""
+    import asyncio
+
+    before = local.running
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await stop.wait()
+        running = local.running
+        for name in before:
+            if name not in running:
+                again = shlex.quote(str(local.directory / f"{name}.toml"))
+                say(f"node {name} {local.end_of(name)}; start it again: ringspec node --config {again}")
+        if not running and not stop.is_set():
+            raise click.ClickException("no node is left")
+        before = running
 
 
 def make_config(quorums: dict[str, int | None]) -> Config:

@@ -15,15 +15,12 @@ from msgspec.structs import replace
 
 from impl.runtime import Arrival
 from spec.events import Invoke
-from spec.types import Milliseconds
-
-LONGEST_MS = 2**31 - 1
-"""The longest that can be asked for."""
+from spec.types import LARGEST, Milliseconds
 
 
 def milliseconds(seconds: float) -> int:
     """How long somebody waits, as it is said to others: at least a millisecond, and no more than can be said."""
-    return max(1, int(min(seconds * 1000, LONGEST_MS)))
+    return max(1, int(min(seconds * 1000, LARGEST)))
 
 
 def deadline(within_ms: Milliseconds | None) -> float | None:

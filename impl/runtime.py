@@ -111,13 +111,14 @@ class Runtime:
 
         Raises DiskFull if the last batch of them had no effect; StorageError if the node must stop.
         """
-        batch = self.decide(arrivals)
-        released = self.commit(batch)
-        while batch.taken < len(arrivals):
-            arrivals = arrivals[batch.taken :]
+        released = list[Released]()
+        while True:
             batch = self.decide(arrivals)
             released += self.commit(batch)
-        return released
+            arrivals = arrivals[batch.taken :]
+            if not arrivals:
+                return released
+            assert batch.taken > 0, "a batch takes something"
 
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
         """The first half: take the steps, until they have touched `BATCH_BYTES`.

@@ -150,13 +150,11 @@ class Server:
     async def _work(self, writer: ThreadPoolExecutor) -> None:
         loop, limit = asyncio.get_running_loop(), self.settings.config.limits.batch_steps
         while True:
-            self._hand_over()
-            self._go_on()
+            self._gather()
             while not self._arrivals:
                 self._wake.clear()
                 await self._wake.wait()
-                self._hand_over()
-                self._go_on()
+                self._gather()
             batch, self._arrivals = self._in_time(self._arrivals[:limit]), self._arrivals[limit:]
             try:
                 decided = self.runtime.decide(batch)
@@ -180,9 +178,14 @@ class Server:
             if self._arrivals:
                 await asyncio.sleep(0)  # replies leave, and others are heard, between batches
 
-    def _hand_over(self) -> None:
+    def _gather(self) -> None:
+        """Add to the events what waited elsewhere: hand-overs, and calls of clients that take their replies again."""
         if not self._stopping:
             self._peers.hand_over()
+        for session in [session for session in self._slow if not session.slow]:
+            self._slow.discard(session)
+            self._arrivals += session.parked
+            session.parked = []
 
     def _in_time(self, batch: list[Arrival]) -> list[Arrival]:
         """Those of these events that somebody still waits for, and takes; whoever asked for another is told so."""
@@ -205,13 +208,6 @@ class Server:
         """A client has stopped taking its replies, or goes on."""
         self._slow.add(session)
         self._wake.set()
-
-    def _go_on(self) -> None:
-        """Take what was parked for clients that take their replies again, or are gone."""
-        for session in [session for session in self._slow if not session.slow]:
-            self._slow.discard(session)
-            self._arrivals += session.parked
-            session.parked = []
 
     def _submit(self, arrivals: list[Arrival], frames: Frames | None = None) -> None:
         """Put events in the queue; where it is full, the connection that they came from has to wait."""

@@ -191,8 +191,9 @@ class Storage:
         self._gone = [key for key, row in self._new_rows.items() if row == NO_ROW]
         self._new_hints = self.hints.changes(self._new_rows)
         try:
-            if self.waits is not self._waiting:
-                self._waiting = self.waits
+            waits = self.waits
+            if waits is not self._waiting:
+                self._waiting = waits
                 db.execute(f"PRAGMA synchronous = {'FULL' if self._waiting else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             if self._new_disk is not None:

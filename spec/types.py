@@ -40,6 +40,12 @@ def require(condition: bool, problem: str) -> None:
         raise ConfigError(problem)
 
 
+def require_positive(what: str, number: int) -> None:
+    """Refuse a number that is not from 1 to `LARGEST` (ConfigError)."""
+    require(number >= 1, f"{what} must be at least 1, not {number}")
+    require(number <= LARGEST, f"{what} must be at most {LARGEST}, not {number}")
+
+
 class RequestId(Struct, frozen=True, order=True, cache_hash=True, array_like=True, gc=False):
     """The name of one operation of one client. A retried put keeps its id; a retried get takes a new one."""
 
@@ -87,9 +93,7 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     def __post_init__(self) -> None:
         """Refuse limits that cannot work (ConfigError)."""
         for name in self.__struct_fields__:
-            limit = getattr(self, name)
-            require(limit >= 1, f"limit {name} must be at least 1, not {limit}")
-            require(limit <= LARGEST, f"limit {name} must be at most {LARGEST}, not {limit}")
+            require_positive(f"limit {name}", getattr(self, name))
 
 
 class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_fields=True):
@@ -130,9 +134,8 @@ class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
         require(0 <= self.pw <= self.n, f"pw must be between 0 and n = {self.n}, not {self.pw}")
         require(1 <= self.partitions <= 2**16, f"partitions must be between 1 and 65536, not {self.partitions}")
         require(1 <= self.tokens <= 2**16, f"tokens must be between 1 and 65536, not {self.tokens}")
-        for name in ("put_timeout_ms", "get_timeout_ms"):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-            require(getattr(self, name) <= LARGEST, f"{name} must be at most {LARGEST}, not {getattr(self, name)}")
+        require_positive("put_timeout_ms", self.put_timeout_ms)
+        require_positive("get_timeout_ms", self.get_timeout_ms)
         largest_set = self.n * self.limits.siblings * (self.limits.value_bytes + self.limits.key_bytes)
         require(
             self.limits.frame_bytes >= largest_set,

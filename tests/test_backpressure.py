@@ -20,6 +20,7 @@ from impl import door, peers, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
 from impl.local import free_ports
 from impl.runtime import BATCH_BYTES
+from impl.settings import Settings
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
 from impl.wire import CALLS_AT_ONCE, HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
 from spec.types import ClientId, Key, Limits, NodeId
@@ -65,6 +66,14 @@ def unsent(frames: Frames) -> int:
     return 0 if transport is None else transport.get_write_buffer_size()
 
 
+async def deaf_client(settings: Settings, gets: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A client that asks so many times for the key `k`, under a name that nobody else has, and does not read."""
+    reader, writer = await asyncio.open_connection(*settings.listen, limit=1024)
+    writer.write(framed(encode(ClientHello(PROTOCOL, ClientId(f"deaf {id(writer)}")))))
+    writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, gets + 1))
+    return reader, writer
+
+
 async def settles(client: Client) -> int:
     """The steps of a node, once it takes no more of them."""
     steps = -1
@@ -84,9 +93,7 @@ def test_a_client_that_does_not_read_costs_so_many_answers_and_no_more(
         (settings,) = settings_of(tmp_path, ["a"], ONE).values()
         async with running(settings), clients(settings) as (other,):
             await other.put(b"k", b"x" * size)
-            reader, writer = await asyncio.open_connection(*settings.listen, limit=1024)
-            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("deaf")))))
-            writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, count + 1))
+            reader, writer = await deaf_client(settings, count)
             steps = await settles(other)
             assert steps < count, "the node went on deciding for a client that does not listen"
             deaf = accepted[-1]
@@ -310,10 +317,8 @@ def test_large_sets_are_read_a_few_at_a_time_for_a_client_that_does_not_read(
         (settings,) = settings_of(tmp_path, ["a"], config).values()
         async with running(settings), clients(settings) as (other,):
             await other.put(b"k", b"x" * size)
-            reader, writer = await asyncio.open_connection(*settings.listen, limit=1024)
-            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("deaf")))))
             before = (await other.status()).steps
-            writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, CALLS_AT_ONCE + 1))
+            reader, writer = await deaf_client(settings, CALLS_AT_ONCE)
             steps = await settles(other)
             assert steps - before <= 2 * BATCH_BYTES // size, "calls were begun for a client that does not listen"
             assert unsent(accepted[-1]) <= 2 * BATCH_BYTES
@@ -321,12 +326,9 @@ def test_large_sets_are_read_a_few_at_a_time_for_a_client_that_does_not_read(
                 await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
             assert (await other.status()).steps - before >= CALLS_AT_ONCE
             writer.close()
-            again, writer = await asyncio.open_connection(*settings.listen, limit=1024)
-            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("gone")))))
-            writer.writelines(framed(encode(CallGet(number, Key(b"k")))) for number in range(1, CALLS_AT_ONCE + 1))
+            _, writer = await deaf_client(settings, CALLS_AT_ONCE)
             await settles(other)
             writer.transport.abort()
-            del again
             while (await other.status()).steps - before < 2 * CALLS_AT_ONCE:  # what it asked for runs its course
                 await asyncio.sleep(0.01)
 

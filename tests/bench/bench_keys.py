@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from impl.local import LocalCluster, node_names, open_cluster
+from impl.local import node_names, open_cluster
 from impl.storage import open_storage
 from spec.clock import NOTHING, Actor, Dot
 from spec.events import WriteDisk, WriteRow
@@ -27,7 +27,7 @@ from spec.siblings import Version
 from spec.types import ClientId, Config, NodeId, RequestId, Value
 from tests.bench.load import key_of
 from tests.bench.measuring import VALUE_BYTES, measure
-from tests.bench.stores import Store
+from tests.bench.stores import store_of
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CLIENTS = 64
@@ -80,11 +80,6 @@ async def one(keys: int, seconds: float) -> str:
         f"{keys:>10,}{size:>10.0f}{taken:>10.2f}{used:>10.0f}{gets.per_second:>9,.0f}{gets.cpu_ms:>8.3f}"
         f"{gets.p99_ms:>8.1f}{puts.per_second:>9,.0f}{puts.cpu_ms:>8.3f}{puts.p99_ms:>8.1f}"
     )
-
-
-def store_of(nodes: LocalCluster) -> Store:
-    """The nodes as the load sees them."""
-    return Store("ringspec", nodes.addresses(), [process.pid for process in nodes._processes.values()])
 
 
 def main(sizes: Sequence[int] = SIZES, seconds: float = 5.0, say: Callable[[str], None] = print) -> None:

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from impl.local import free_ports, node_names, open_cluster
+from impl.local import LocalCluster, free_ports, node_names, open_cluster
 from spec.types import Config, Key, Value
 from tests.bench.talk import CLIENTS, Client, Language
 
@@ -64,10 +64,13 @@ def stores(directory: Path) -> Iterator[tuple[Subject, Opened]]:
 @contextlib.asynccontextmanager
 async def cluster(directory: Path, record: bool) -> AsyncIterator[Store]:
     """Three nodes."""
-    nodes = open_cluster(directory, 3, Config(), record=record)
-    async with nodes:
-        processes = [process.pid for process in nodes._processes.values()]
-        yield Store("ringspec", nodes.addresses(), processes)
+    async with open_cluster(directory, 3, Config(), record=record) as nodes:
+        yield store_of(nodes)
+
+
+def store_of(nodes: LocalCluster) -> Store:
+    """Nodes that run, as clients see them."""
+    return Store("ringspec", nodes.addresses(), [nodes.process(name) for name in nodes.nodes])
 
 
 @contextlib.asynccontextmanager
