@@ -8,7 +8,6 @@ Exit status: 0 done · 1 not done (for `get`: nothing found) · 2 wrong usage ·
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -98,16 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = 141
     except OSError as error:
         say(f"ringspec: {one_line(error)}")
-        drop_output()
         status = 1
     sys.exit(status)
-
-
-def drop_output() -> None:
-    """Let what could not be written go; else Python would try, and complain, once more at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from impl.client import MayHaveHappened, OperationFailed, connect
 from impl.local import free_ports
 from impl.outcomes import NodeOverloaded
 from spec.trace import End, Line, NodeLog
+from spec.types import LARGEST
 
 RINGSPEC = [sys.executable, "-m", "impl.cli"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -453,23 +454,31 @@ def test_arguments_that_no_number_and_no_host_can_be(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("text", "more"),
+    ("text", "reason"),
     [
-        ("a = " + "[" * 5000 + "]" * 5000, []),
-        ("store = 5", ["-n", "1"]),
-        (f"[store]\nput_timeout_ms = {2**64}", []),
-        (f"[store.limits]\nhints = {2**64}", []),
-        (f"[store.limits]\nframe_bytes = {2**33}", []),
-        ('[[peer]]\nname = "b"\naddress = "a..b:7401"', []),
+        ("a = " + "[" * 5000 + "]" * 5000, "it is nested too deeply"),
+        ("store = 5", "Expected `object`, got `int` (in store)"),
+        (f"[store]\nput_timeout_ms = {2**64}", f"put_timeout_ms must be at most {LARGEST}"),
+        (f"[store]\nget_timeout_ms = {2**31}", f"get_timeout_ms must be at most {LARGEST}"),
+        (f"[store.limits]\nhints = {2**64}", f"limit hints must be at most {LARGEST}"),
+        (f"[store.limits]\nframe_bytes = {2**33}", f"limit frame_bytes must be at most {LARGEST}"),
+        ('[[peer]]\nname = "b"\naddress = "a..b:7401"', "no host has such a name"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused_in_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, more: list[str]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, reason: str
 ) -> None:
     (tmp_path / "a.toml").write_text(text)
-    arguments = node_with(tmp_path, *more)
-    assert refused_here(capsys, *arguments, "--config", tmp_path / "a.toml")[0] == 2
+    status, line = refused_here(capsys, *node_with(tmp_path, *ONE), "--config", tmp_path / "a.toml")
+    assert status == 2
+    assert reason in line
     assert not (tmp_path / "a.db").exists()
+
+
+@pytest.mark.parametrize("option", ["--data", "--secret-file"])
+def test_no_file_has_such_a_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str) -> None:
+    status, line = refused_here(capsys, *node_with(tmp_path, *ONE), option, "a\0b")
+    assert (status, line) == (2, "ringspec: 'a\\x00b' is not the name of a file\n")
 
 
 def test_what_cannot_be_written_or_read_is_told_in_one_line(node: Node) -> None:

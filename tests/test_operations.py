@@ -36,12 +36,12 @@ from impl.settings import Settings
 from impl.show import cells, marks_of, size, span
 from impl.storage import MIGRATIONS, open_storage
 from impl.transport import Address, parse_address
-from impl.wire import CallFaults
+from impl.wire import PROTOCOL, CallFaults, ClientHello, encode, framed
 from spec.events import WriteRow
 from spec.messages import Failed, Get, Refused, Result
 from spec.ring import build_ring
 from spec.rows import Row
-from spec.types import Key, NodeId
+from spec.types import ClientId, Key, NodeId
 from tests.live import Live
 from tests.nodes import ONE, THREE, Running, clients, running, settings_of
 
@@ -322,6 +322,35 @@ def test_a_client_goes_elsewhere_when_its_node_stops(tmp_path: Path) -> None:
                 await stuck
         for node in nodes:
             await node.end()
+
+    asyncio.run(main())
+
+
+def test_a_node_with_nothing_to_do_says_that_it_stops_before_it_goes(tmp_path: Path) -> None:
+    """A call that is under way while the node learns that it is to stop is answered, and the put is in no doubt."""
+
+    async def main() -> None:
+        (settings,) = settings_of(tmp_path, ["a"], ONE).values()
+        async with running(settings) as (node,), clients(settings) as (store,):
+            await store.put(b"k", b"v")
+            node.stop.set()
+            await asyncio.sleep(0.05)
+            with pytest.raises(OperationFailed, match="node a is stopping"):
+                await store.get(b"k")
+
+    asyncio.run(main())
+
+
+def test_who_is_refused_after_the_hello_is_counted_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        (settings,) = settings_of(tmp_path, ["a"], ONE).values()
+        async with running(settings) as (node,), clients(settings) as (store,):
+            reader, writer = await asyncio.open_connection(*settings.listen)
+            writer.write(framed(encode(ClientHello(PROTOCOL, ClientId("me")))) + framed(b"\xc1"))
+            await reader.read()
+            writer.close()
+            assert (await store.status()).counts.turned_away == 1
+            assert any(line.startswith("connection turned away reason=") for line in node.said)
 
     asyncio.run(main())
 
