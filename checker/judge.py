@@ -383,7 +383,7 @@ class Judge:
         """What disks held when recording began."""
         places: dict[Key, list[Place]] = {}
         for node in self._logs.nodes:
-            for key, row in node.head.rows:
+            for key, row in node.rows:
                 places.setdefault(key, []).append(Place(node.file, 1))
                 view = self._view(key)
                 server = self._server(node.name, Memory(None, FMap(((key, row),))), None, True)

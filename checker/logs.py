@@ -9,7 +9,7 @@ says of whose log this is must agree. What fails is told as a `Problem` with the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import msgspec
@@ -18,12 +18,13 @@ from msgspec import Struct
 from spec.events import Deliver, Start, WriteDisk
 from spec.messages import Known, Put, as_asked_again
 from spec.ring import Ring, build_ring
-from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, Line, NodeLog, Returned, Step, link_encoded
-from spec.types import ClientId, Config, NodeId, RequestId
+from spec.rows import Row
+from spec.trace import FORMAT, ClientLog, End, Entry, Held, Invoked, Line, NodeLog, Returned, Step, link_encoded
+from spec.types import ClientId, Config, Key, NodeId, RequestId
 
 SUFFIX = ".ndjson"
 HEAD_LINES = 1
-"""Lines before the first step or call."""
+"""Lines before the first row of a snapshot, or the first call."""
 
 
 class Place(Struct, frozen=True, order=True):
@@ -60,10 +61,12 @@ class Invalid(Exception):
 
 
 class NodeRecord(Struct, frozen=True):
-    """A node's log; the step at index i is on line i + 2."""
+    """A node's log."""
 
     file: str
     head: NodeLog
+    rows: tuple[tuple[Key, Row], ...]
+    """The snapshot: what it held when recording began, by increasing key."""
     steps: tuple[Step, ...]
     first_of_epoch: dict[int, int]
     """For each epoch, the index of its first step."""
@@ -87,7 +90,7 @@ class NodeRecord(Struct, frozen=True):
 
     def place(self, index: int) -> Place:
         """The line of a step."""
-        return Place(self.file, index + 1 + HEAD_LINES)
+        return Place(self.file, index + 1 + HEAD_LINES + len(self.rows))
 
     def index_of(self, epoch: int, seq: int) -> int | None:
         """Where the step with this number is; None if it is not in the log."""
@@ -214,7 +217,8 @@ def read_entries(file: str, raw: bytes) -> Iterator[Entry]:
 
 def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
     """A node's log, whose steps are all there and in order. Raises Invalid."""
-    place: Callable[[int], Place] = lambda index: Place(file, index + 1 + HEAD_LINES)  # noqa: E731 - short for below
+    rows, entries = snapshot(file, head, entries), entries[head.rows :]
+    place: Callable[[int], Place] = lambda index: Place(file, index + 1 + HEAD_LINES + len(rows))  # noqa: E731
     steps: list[Step] = []
     first_of_epoch: dict[int, int] = {}
     epoch = seq = 0
@@ -228,8 +232,10 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
         if index == 0 or isinstance(entry.event, Start):
             if not isinstance(entry.event, Start):
                 raise Invalid("order", [place(index)], "the first step of a log must be a start")
-            if index == 0:
-                check_head(file, head, entry.epoch)
+            if index == 0 and (head.disk is None) != (entry.epoch == 1):
+                held = "held nothing" if head.disk is None else "held something"
+                told = f"the disk {held} when recording began, but this was run {entry.epoch}"
+                raise Invalid("log", [Place(file, 1), place(0)], told)
             epoch, seq = entry.epoch if index == 0 else epoch + 1, 1
             first_of_epoch[epoch] = index
         else:
@@ -241,7 +247,7 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
     if not steps:
         raise Invalid("log", [Place(file, 1)], "the log holds no step, not even the start of the node")
     found_out = next((index for index, step in enumerate(steps) if is_loss(step)), None)
-    return NodeRecord(file, head, tuple(steps), first_of_epoch, found_out)
+    return NodeRecord(file, head, rows, tuple(steps), first_of_epoch, found_out)
 
 
 def is_loss(step: Step) -> bool:
@@ -250,16 +256,19 @@ def is_loss(step: Step) -> bool:
     return learns and any(isinstance(write, WriteDisk) for write in step.writes)
 
 
-def check_head(file: str, head: NodeLog, epoch: int) -> None:
-    """A snapshot must be possible. Raises Invalid."""
+def snapshot(file: str, head: NodeLog, entries: list[Entry]) -> tuple[tuple[Key, Row], ...]:
+    """The rows that the head announces. Raises Invalid if these entries do not begin with so many that can be."""
     here = Place(file, 1)
-    if (head.disk is None) != (epoch == 1):
-        held = "held nothing" if head.disk is None else "held something"
-        raise Invalid("log", [here, Place(file, 2)], f"the disk {held} when recording began, but this was run {epoch}")
     if head.disk is None and head.rows:
         raise Invalid("log", [here], "a new disk holds no rows")
-    if any(not a < b for (a, _), (b, _) in pairwise(head.rows)):
-        raise Invalid("log", [here], "the rows of the snapshot must be sorted by key, each key once")
+    rows = tuple((entry.key, entry.row) for entry in islice(entries, head.rows) if isinstance(entry, Held))
+    if len(rows) < head.rows:
+        raise Invalid("log", [here], f"the snapshot has {len(rows)} rows; its head says {head.rows}")
+    for number, ((before, _), (key, _)) in enumerate(pairwise(rows), HEAD_LINES + 2):
+        if not before < key:
+            told = "the rows of the snapshot must be sorted by key, each key once"
+            raise Invalid("log", [Place(file, number), Place(file, number - 1)], told)
+    return rows
 
 
 def client_record(file: str, head: ClientLog, entries: list[Entry]) -> ClientRecord:

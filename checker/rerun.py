@@ -38,7 +38,7 @@ class Replica:
         self._down = Node(record.name, record.head.config, ring)
         self._node = self._down
         self._about: Disk | None = record.head.disk
-        self._table: dict[Key, Row] = dict(record.head.rows)
+        self._table: dict[Key, Row] = dict(record.rows)
         self._hints = sum(len(row.owed) for row in self._table.values())
         self._requests: dict[RequestId, Request] = {}
         self._timers: set[RequestId] = set()

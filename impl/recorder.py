@@ -11,9 +11,10 @@ machine itself goes down the last of them may be lost, with messages of theirs i
 that was not closed does not go on after that. By the machine's boot id a node knows; where there is none, every step
 waits for the disk.
 
-Entries are encoded once, as the JSON that the exported line will hold. The steps of a batch are kept as one part, their
-lines joined, with a chain over the parts: what a commit adds costs one row and one digest. An export checks these, and
-computes the chain of each line.
+The snapshot is a copy of the rows as the file has them, for a large store has to be recorded too, and soon. All else is
+encoded once, as the JSON that the exported line will hold. The steps of a batch are kept as one part, their lines
+joined, with a chain over the snapshot and the parts: what a commit adds costs one row and one digest. An export checks
+these, and computes the chain of each line.
 """
 
 from __future__ import annotations
@@ -22,24 +23,34 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from impl.errors import UserError
 from impl.storage import Storage, open_storage
 from spec.ring import Member
-from spec.trace import FORMAT, End, Entry, NodeLog, link, link_encoded
+from spec.trace import FORMAT, End, Entry, Held, NodeLog, link, link_encoded
 from spec.types import Config, NodeId
 
 RECORDED = "recorded"
 """The fact that names the latest epoch that the log covers, and until the log is closed the boot of the machine."""
 
 PART_BYTES = 64 * 1024 * 1024
-"""What a part may take, if it is not a single line; SQLite holds no value beyond 10⁹ bytes."""
+"""Lines that are longer than this together are kept as several parts; SQLite holds no value beyond 10⁹ bytes."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Where Linux says which start of the machine this is."""
 
 _encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
-_decode = msgspec.json.Decoder(Entry).decode
+_decode = msgspec.json.Decoder(NodeLog).decode
+
+
+class Head(Struct, tag="NodeLog"):
+    """What the head of a log, of whatever format, has in common with all others."""
+
+    format: int
+
+
+_decode_any = msgspec.json.Decoder(Head).decode
 
 
 class Recorder:
@@ -54,14 +65,17 @@ class Recorder:
 
     def record(self, entries: Sequence[Entry]) -> None:
         """Add entries, at least one, to the log."""
-        part = _encode_lines(entries).removesuffix(b"\n")
-        if len(part) > PART_BYTES and len(entries) > 1:
-            half = len(entries) // 2
-            self.record(entries[:half])
-            self.record(entries[half:])
+        lines = _encode_lines(entries)
+        if len(lines) <= PART_BYTES:
+            self._add(lines, len(entries))
             return
+        for at in range(0, len(lines), PART_BYTES):
+            part = lines[at : at + PART_BYTES]
+            self._add(part, part.count(b"\n"))
+
+    def _add(self, part: bytes, lines: int) -> None:
         self._chain = link_encoded(self._chain, part)
-        self._storage.append(part, self._chain, len(entries))
+        self._storage.append(part, self._chain, lines)
 
     def committed(self) -> None:
         """The storage has committed what was added."""
@@ -85,15 +99,36 @@ def start_recording(
     storage.waits_for_log = not boot
     chain, goes_on = storage.last_chain(), storage.meta(RECORDED) in (b"%d" % (epoch - 1), b"%d %b" % (epoch - 1, boot))
     storage.set_meta(RECORDED, b"%d %b" % (epoch, boot) if boot else b"%d" % epoch)
-    if chain is not None and goes_on:
-        head = _decode(next(recorded(storage)))
-        if isinstance(head, NodeLog) and (head.format, head.config, head.members) == (FORMAT, config, members):
-            return Recorder(storage, chain, epoch, replaced=False)
-    if chain is not None:
-        storage.clear_log()
-    recorder = Recorder(storage, "", epoch, replaced=chain is not None)
-    recorder.record([NodeLog(FORMAT, node, config, members, storage.disk(), tuple(storage.rows()))])
+    if chain is not None and goes_on and is_head(storage, config, members):
+        return Recorder(storage, chain, epoch, replaced=False)
+    head = NodeLog(FORMAT, node, config, members, storage.disk(), storage.begin_log())
+    recorder = Recorder(storage, storage.snapshot_digest(), epoch, replaced=chain is not None)
+    recorder.record([head])
     return recorder
+
+
+def format_of(storage: Storage) -> int:
+    """The format of a log that is not empty. Raises UserError."""
+    try:
+        return _decode_any(storage.first_part()).format
+    except msgspec.DecodeError:
+        raise damaged(storage) from None
+
+
+def is_head(storage: Storage, config: Config, members: tuple[Member, ...]) -> bool:
+    """Whether the log, which is not empty, states this configuration and these members. Raises UserError."""
+    if format_of(storage) != FORMAT:
+        return False
+    try:
+        head = _decode(storage.first_part())
+    except (msgspec.DecodeError, ValueError):
+        raise damaged(storage) from None
+    return (head.config, head.members) == (config, members)
+
+
+def damaged(storage: Storage) -> UserError:
+    """The log is not what was committed."""
+    return UserError(f"the recording in data file {storage.path} is damaged")
 
 
 def boot_id() -> bytes:
@@ -117,12 +152,19 @@ def line(entry: bytes, chain: str) -> bytes:
 
 def recorded(storage: Storage) -> Iterator[bytes]:
     """The committed entries, encoded. Raises UserError where they are not what was committed."""
-    chain = ""
+    chain, rest, begun = storage.snapshot_digest(), b"", False
     for part, said in storage.log():
         chain = link_encoded(chain, part)
         if chain != said:
-            raise UserError(f"the recording in data file {storage.path} is damaged")
-        yield from part.split(b"\n")  # within JSON a line break is escaped
+            raise damaged(storage)
+        *entries, rest = (rest + part).split(b"\n")  # within JSON a line break is escaped
+        for entry in entries:
+            yield entry
+            if not begun:
+                begun = True
+                yield from (_encode(Held(key, row)) for key, row in storage.snapshot())
+    if rest:
+        raise damaged(storage)
 
 
 def log_lines(storage: Storage) -> Iterator[bytes]:
@@ -145,6 +187,9 @@ def export_log(path: Path, warn: Callable[[str], None] = lambda _: None) -> Iter
     try:
         if storage.last_chain() is None:
             raise UserError(f"data file {path} holds no recording; run its node with --record")
+        if format_of(storage) != FORMAT:
+            told = f"holds a recording in format {format_of(storage)}; this program exports {FORMAT}"
+            raise UserError(f"data file {path} {told}")
         if lacks_its_end(storage):
             warn(f"the machine went down while {path} was recorded: last steps that changed nothing may be missing")
         yield from log_lines(storage)

@@ -36,6 +36,12 @@ def m003_hints(db: Database) -> None:
     db.execute("CREATE TABLE hints (owner TEXT, key BLOB, PRIMARY KEY (owner, key)) STRICT, WITHOUT ROWID")
 
 
+@schema()
+def m004_snapshot(db: Database) -> None:
+    """The rows with which the log began, in no order."""
+    db.execute("CREATE TABLE snapshot (key BLOB NOT NULL, row BLOB NOT NULL) STRICT")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply what is missing."""
     database = Database(connection)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
 
@@ -52,7 +53,7 @@ PAGE_CACHE_KIB = 32 * 1024
 
 NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
-MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts", "m003_hints")
+MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts", "m003_hints", "m004_snapshot")
 """What brings an empty file to the present schema, in order; `impl.schema` holds what each does."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -166,7 +167,7 @@ class Storage:
         self._new_meta[name] = value
 
     def append(self, part: bytes, chain: str, lines: int) -> None:
-        """Add a part, of so many lines, to the log, with the next commit."""
+        """Add a part, in which so many lines end, to the log, with the next commit."""
         self._new_parts.append((part, chain, lines))
 
     @property
@@ -285,9 +286,39 @@ class Storage:
         found = self._connection.execute("SELECT chain FROM log ORDER BY line DESC LIMIT 1").fetchone()
         return None if found is None else str(found[0])
 
-    def clear_log(self) -> None:
-        """Drop the log, at once."""
-        self._connection.execute("DELETE FROM log")
+    def first_part(self) -> bytes:
+        """The first part of a log that is not empty."""
+        return bytes(self._connection.execute("SELECT entry FROM log ORDER BY line LIMIT 1").fetchone()[0])
+
+    def begin_log(self) -> int:
+        """Drop the log, and keep the committed rows as what a new one begins with, at once. Tell how many there are.
+
+        Raises as `commit` does.
+        """
+        db = self._connection
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM log")
+            db.execute("DELETE FROM snapshot")
+            copied = db.execute("INSERT INTO snapshot SELECT key, row FROM rows")
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._give_up(error) from error
+        return copied.rowcount
+
+    def snapshot(self) -> Iterator[tuple[Key, Row]]:
+        """The rows with which the log began, by increasing key."""
+        for key, row in self._connection.execute("SELECT key, row FROM snapshot ORDER BY key"):
+            yield Key(key), _decode_row(row)
+
+    def snapshot_digest(self) -> str:
+        """A digest of these rows as they are in the file; nothing where there are none."""
+        digest, held = blake2b(digest_size=16), False
+        for key, row in self._connection.execute("SELECT key, row FROM snapshot ORDER BY rowid"):
+            held = True
+            digest.update(key)
+            digest.update(row)
+        return digest.hexdigest() if held else ""
 
     def limit_pages(self, pages: int) -> None:
         """Pretend, for tests, that the disk has room for this many pages of 4 KiB."""

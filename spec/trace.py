@@ -1,7 +1,8 @@
 """What is recorded of a real run, so that it can be re-executed against this specification.
 
-Each node keeps a step log: a `NodeLog` header with a snapshot, then one `Step` per executed step, committed in the
-step's own transaction. Each client keeps a log of what it asked and was told. A log that was closed ends with `End`.
+Each node keeps a step log: a `NodeLog` header, the `Held` rows of a snapshot, then one `Step` per executed step,
+committed in the step's own transaction. Each client keeps a log of what it asked and was told. A log that was closed
+ends with `End`.
 
 A message is named by its `Stamp`: the step that sent it and its place among that step's effects. A received message
 carries the stamp it was sent with, so that happened-before can be recovered and nothing can be received that was not
@@ -25,7 +26,7 @@ from spec.types import ClientId, Config, Key, NodeId, RequestId
 
 Counter: TypeAlias = Annotated[int, Meta(ge=1)]
 
-FORMAT = 5
+FORMAT = 6
 """The version of this format."""
 
 
@@ -47,8 +48,15 @@ class NodeLog(Struct, frozen=True, tag=True):
     config: Config
     members: tuple[Member, ...]
     disk: Disk | None
-    rows: tuple[tuple[Key, Row], ...]
-    """Sorted by key."""
+    rows: Annotated[int, Meta(ge=0)]
+    """How many rows it held; so many lines of `Held` come next, by increasing key."""
+
+
+class Held(Struct, frozen=True, tag=True):
+    """A row that a node held when recording began."""
+
+    key: Key
+    row: Row
 
 
 class Step(Struct, frozen=True, tag=True):
@@ -99,7 +107,7 @@ class End(Struct, frozen=True, tag=True):
     """How many lines come before this one."""
 
 
-Entry: TypeAlias = NodeLog | Step | ClientLog | Invoked | Returned | End
+Entry: TypeAlias = NodeLog | Held | Step | ClientLog | Invoked | Returned | End
 
 
 class Line(Struct, frozen=True):

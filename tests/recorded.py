@@ -28,7 +28,7 @@ from spec.messages import Condition, Found, Get, Operation, Put, Result
 from spec.node import step
 from spec.ring import Member, build_ring
 from spec.state import Node
-from spec.trace import FORMAT, ClientLog, End, Entry, Invoked, NodeLog, Returned, Stamp, Step, link_encoded
+from spec.trace import FORMAT, ClientLog, End, Entry, Held, Invoked, NodeLog, Returned, Stamp, Step, link_encoded
 from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
 from spec.world import Memory, Server, write
 
@@ -57,7 +57,7 @@ class Recorded:
         """Tells incarnations before and after a lost disk apart."""
         self.client_names: tuple[str, ...] = ("client0", "client1", "client2")
         for member in MEMBERS:
-            self.logs[member.name] = [NodeLog(FORMAT, member.name, config, MEMBERS, None, ())]
+            self.logs[member.name] = [NodeLog(FORMAT, member.name, config, MEMBERS, None, 0)]
             self.epochs[member.name] = (0, 0)
             self.restart(member.name, Memory())
         self.arrive()
@@ -79,7 +79,7 @@ class Recorded:
             self.arrive()
         self.lost += "again-"
         self.epochs[name] = (0, 0)
-        self.logs[name] = [NodeLog(FORMAT, name, self.config, MEMBERS, None, ())]
+        self.logs[name] = [NodeLog(FORMAT, name, self.config, MEMBERS, None, 0)]
         self.restart(name, Memory())
         self.take(name, Beat())
         self.arrive()
@@ -190,8 +190,9 @@ class Recorded:
         """Every node restarts and records from a snapshot; the clients that follow are new ones."""
         for name, server in self.servers.items():
             self.restart(name)
-            head = NodeLog(FORMAT, name, self.config, MEMBERS, server.disk.disk(), server.disk.table.items())
-            self.logs[name] = [head, self.logs[name][-1]]
+            rows = server.disk.table.items()
+            head = NodeLog(FORMAT, name, self.config, MEMBERS, server.disk.disk(), len(rows))
+            self.logs[name] = [head, *(Held(key, row) for key, row in rows), self.logs[name][-1]]
         for client in [log for log in self.logs if log in self.client_names]:
             del self.logs[client]
         self.client_names = tuple(f"late{i}" for i in range(3))

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl import recorder, runtime
-from impl.errors import UserError
+from impl import runtime
 from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Released, Runtime
 from impl.storage import MEMORY, DiskFull, open_storage
@@ -98,7 +97,7 @@ def test_a_batch_decides_what_its_steps_decide_one_by_one(
     for name in NAMES:
         head, *steps, end = entries(log_lines(net.nodes[name].storage))
         assert isinstance(head, NodeLog)
-        assert (head.node, head.config, head.members, head.disk, head.rows) == (name, CONFIG, MEMBERS, None, ())
+        assert (head.node, head.config, head.members, head.disk, head.rows) == (name, CONFIG, MEMBERS, None, 0)
         assert end == End(len(steps) + 1)
         storage = open_storage(MEMORY, name)
         again = Runtime(storage, name, CONFIG, MEMBERS, record=True)
@@ -155,85 +154,8 @@ def test_nothing_happened_in_a_batch_that_met_a_full_disk(tmp_path: Path) -> Non
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-def run_once(directory: Path, *, record: bool, config: Config = CONFIG, close: bool = False) -> bool:
-    """Start node a, let it answer something and kill or close it; whether it says that it replaced a recording."""
-    storage = open_storage(directory / "a.db", NAMES[0])
-    node = Runtime(storage, NAMES[0], config, MEMBERS, record=record)
-    node.start("disk")
-    node.execute([Arrival(Timeout(RequestId(ClientId("me"), 1)))])
-    if close:
-        node.close()
-    storage.close()
-    return node.replaced_recording
-
-
-def test_a_recording_goes_on_over_restarts(tmp_path: Path) -> None:
-    for _ in range(3):
-        assert run_once(tmp_path, record=True) is False
-    steps = [(s.epoch, s.seq) for s in entries(export_log(tmp_path / "a.db")) if isinstance(s, Step)]
-    assert steps == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
-
-
-def test_a_recording_with_a_gap_or_another_configuration_begins_anew(tmp_path: Path) -> None:
-    run_once(tmp_path, record=True)
-    run_once(tmp_path, record=False)
-    assert run_once(tmp_path, record=True) is True
-    assert [s.epoch for s in entries(export_log(tmp_path / "a.db")) if isinstance(s, Step)] == [3, 3]
-    assert run_once(tmp_path, record=True, config=Config(w=3)) is True
-    head = entries(export_log(tmp_path / "a.db"))[0]
-    assert isinstance(head, NodeLog)
-    assert head.config.w == 3
-    assert head.disk is not None
-
-
-def test_a_recording_does_not_go_on_after_the_machine_went_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boot = tmp_path / "boot"
-    monkeypatch.setattr(recorder, "BOOT_ID", boot)
-    boot.write_text("monday\n")
-    assert run_once(tmp_path, record=True) is False
-    assert run_once(tmp_path, record=True) is False  # the process was killed, and nothing was lost
-    boot.write_text("tuesday\n")
-    warnings: list[str] = []
-    assert len(entries(export_log(tmp_path / "a.db", warnings.append))) == 6
-    assert [warning.endswith("last steps that changed nothing may be missing") for warning in warnings] == [True]
-    assert run_once(tmp_path, record=True, close=True) is True
-    boot.write_text("wednesday\n")
-    assert run_once(tmp_path, record=True) is False  # it was closed, so nothing is missing
-    warnings.clear()
-    assert len(entries(export_log(tmp_path / "a.db", warnings.append))) == 6
-    assert warnings == []
-
-
-def test_where_nobody_knows_whether_the_machine_went_down_every_step_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for boot, waits in ((recorder.BOOT_ID, False), (tmp_path / "none", True)):
-        monkeypatch.setattr(recorder, "BOOT_ID", boot)
-        storage = open_storage(MEMORY, NAMES[0])
-        Runtime(storage, NAMES[0], CONFIG, MEMBERS, record=True).start("disk")
-        storage.append(b"{}", "", 1)
-        assert storage.waits is waits
-        storage.close()
-
-
-def test_what_was_not_recorded_is_not_exported(tmp_path: Path) -> None:
-    run_once(tmp_path, record=False)
-    with pytest.raises(UserError, match="holds no recording"):
-        entries(export_log(tmp_path / "a.db"))
-
-
-def test_a_held_file_is_not_exported(tmp_path: Path) -> None:
-    storage = open_storage(tmp_path / "a.db", NAMES[0])
-    with pytest.raises(UserError, match="in use by another process"):
-        entries(export_log(tmp_path / "a.db"))
-    storage.close()
-
-
 def test_a_batch_ends_once_its_steps_have_touched_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "BATCH_BYTES", 250)
-    monkeypatch.setattr(recorder, "PART_BYTES", 1)  # each line is a part of its own then
     storage = open_storage(MEMORY, NAMES[0])
     node = Runtime(storage, NAMES[0], Config(n=1, r=1, w=1), MEMBERS[:1], record=True)
     node.start("disk")
@@ -253,5 +175,4 @@ def test_a_batch_ends_once_its_steps_have_touched_much(monkeypatch: pytest.Monke
     steps = [entry for entry in entries(log_lines(storage)) if isinstance(entry, Step)]
     assert [step.seq for step in steps] == list(range(1, len(steps) + 1))
     assert len(steps) == 8
-    assert len(list(storage.log())) == 9
     storage.close()
