@@ -12,10 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from spec.types import Key
-
-CACHE_BYTES = 64 * 1024 * 1024
-"""What the rows in a node's cache may take together, roughly."""
+from spec.types import Key, Limits
 
 ENTRY_BYTES = 176
 """What a row takes in the cache besides the bytes of it and its key; measured: 140 to 171."""
@@ -24,9 +21,10 @@ ENTRY_BYTES = 176
 class RowCache:
     """Who came first, or was written first, goes first: an order by use would have to be kept at every look."""
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, limit_bytes: int = Limits().cache_bytes) -> None:
         """Empty."""
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
+        """What the rows may take together, roughly."""
         self._rows: OrderedDict[Key, bytes] = OrderedDict()
         self.get: Callable[[Key], bytes | None] = self._rows.get
         """The committed row of a key, encoded, no bytes where there is none; None where the disk has to be asked."""
@@ -42,7 +40,7 @@ class RowCache:
             self.size_bytes -= size_of(key, before)
         self._rows[key] = row
         self.size_bytes += size_of(key, row)
-        while self.size_bytes > self._limit:
+        while self.size_bytes > self.limit_bytes:
             self.size_bytes -= size_of(*self._rows.popitem(last=False))
 
 

@@ -36,10 +36,6 @@ EPOCH = "epoch"
 """The fact that counts the runs of the node."""
 
 
-BATCH_BYTES = 16 * 1024 * 1024
-"""What the steps of a batch may read and write before the rest has to wait: large sets are not held many at a time."""
-
-
 class Arrival(Struct, frozen=True, gc=False):
     """An event that waits for its step."""
 
@@ -78,6 +74,7 @@ class Runtime:
     ) -> None:
         """Raises ConfigError if the members and the configuration do not fit."""
         self.storage = storage
+        storage.cache.limit_bytes = config.limits.cache_bytes
         self.node = Node(name, config, build_ring(members, config))
         self.requests: dict[RequestId, Request] = {}
         self.epoch = int(storage.meta(EPOCH) or b"0") + 1
@@ -121,17 +118,18 @@ class Runtime:
             assert batch.taken > 0, "a batch takes something"
 
     def decide(self, arrivals: Sequence[Arrival]) -> Batch:
-        """The first half: take the steps, until they have touched `BATCH_BYTES`.
+        """The first half: take the steps, until they have touched so much that the rest has to wait.
 
         The next call must be `commit`, with this batch. Raises StorageError.
         """
         storage, requests = self.storage, self.requests
         before, released = dict[RequestId, Request | None](), list[Released]()
         storage.touched_bytes = taken = 0
+        most_bytes = self.node.config.limits.batch_bytes
         recorder, steps = self._recorder, list[Step]()
         node, seq = self.node, self.seq
         for arrival in arrivals:
-            if storage.touched_bytes > BATCH_BYTES:
+            if storage.touched_bytes > most_bytes:
                 break
             taken += 1
             event = arrival.event

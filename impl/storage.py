@@ -89,7 +89,7 @@ class Storage:
         self._new_hints = HintChanges([], [])
         self._more_hints = 0
         """How many more hints the new rows have than the committed ones."""
-        self._cache = RowCache()
+        self.cache = RowCache()
         self.touched_bytes = 0
         """Roughly how much was read and is to be written; who wants to know since when sets it to 0 then."""
         self.rows_written = 0
@@ -118,12 +118,12 @@ class Storage:
         row = self._new_rows.get(key)
         if row is not None:
             return row
-        encoded = self._cache.get(key)
+        encoded = self.cache.get(key)
         try:
             if encoded is None:
                 found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
                 encoded = b"" if found is None else found[0]
-                self._cache.put(key, encoded)
+                self.cache.put(key, encoded)
             self.touched_bytes += len(encoded)
             return _decode_row(encoded) if encoded else NO_ROW
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
@@ -236,9 +236,9 @@ class Storage:
         if self._waiting:
             self.commit_seconds += (time.perf_counter() - started - self.commit_seconds) / 8
         for key, encoded in self._encoded:
-            self._cache.put(key, encoded)
+            self.cache.put(key, encoded)
         for key in self._gone:
-            self._cache.put(key, b"")
+            self.cache.put(key, b"")
         self.hints.apply(self._new_hints)
         if self._new_disk is not None:
             self._disk = self._new_disk

@@ -82,6 +82,11 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     """Clients that a node serves at a time; and as many other connections, of nodes or of who is not introduced yet."""
     batch_steps: int = 256
     """Steps that share one commit."""
+    batch_bytes: int = 16 * MEBIBYTE
+    """What the steps that share a commit may read and write before the next has to wait: large sets are not held many
+    at a time."""
+    cache_bytes: int = 64 * MEBIBYTE
+    """What a node's cache of rows may take, roughly; a larger row is read from the disk at every look."""
     hints: int = 1_000_000
     """Hints that a node keeps: for each key the owners to whom it owes it. Beyond it a node stands in for nobody new,
     and who is late is owed nothing."""

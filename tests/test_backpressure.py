@@ -19,7 +19,6 @@ from msgspec import structs
 from impl import door, peers, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
 from impl.local import free_ports
-from impl.runtime import BATCH_BYTES
 from impl.settings import Settings
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
 from impl.wire import CALLS_AT_ONCE, HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
@@ -320,8 +319,9 @@ def test_large_sets_are_read_a_few_at_a_time_for_a_client_that_does_not_read(
             before = (await other.status()).steps
             reader, writer = await deaf_client(settings, CALLS_AT_ONCE)
             steps = await settles(other)
-            assert steps - before <= 2 * BATCH_BYTES // size, "calls were begun for a client that does not listen"
-            assert unsent(accepted[-1]) <= 2 * BATCH_BYTES
+            most = 2 * config.limits.batch_bytes
+            assert steps - before <= most // size, "calls were begun for a client that does not listen"
+            assert unsent(accepted[-1]) <= most
             for _ in range(CALLS_AT_ONCE + 1):
                 await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
             assert (await other.status()).steps - before >= CALLS_AT_ONCE

@@ -12,15 +12,18 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from msgspec import structs
 
+from impl import process
 from impl.client import Client, MayHaveHappened, NodeOverloaded, OperationRefused, Unreachable, connect
 from impl.recorder import export_log
 from impl.settings import Settings
 from impl.show import show_status
+from impl.storage import Storage, open_storage
 from impl.wire import (
     PROTOCOL,
     CallPut,
@@ -194,6 +197,41 @@ async def large_batches(path: Path) -> None:
         await asyncio.gather(*(store.put(b"%d" % number, b"v") for number in range(100)))
         status = await store.status()
         assert status.batches >= status.steps / 3
+
+
+@case("batch_bytes")
+async def heavy_batches(path: Path) -> None:
+    """A step that touches so much is the last of its batch."""
+    (settings,) = settings_of(path, ["a"], limited(ONE, batch_bytes=1_000)).values()
+    async with running(settings), clients(settings) as (store,):
+        await store.put(b"large", b"v" * 2_000)
+        before = (await store.status()).batches
+        found = await asyncio.gather(*(store.get(b"large") for _ in range(50)))
+        assert {values.values for values in found} == {(b"v" * 2_000,)}
+        assert (await store.status()).batches - before >= 50
+
+
+@case("cache_bytes")
+async def little_memory(path: Path) -> None:
+    """What is not in the cache is read from the disk; what is too large for it always is."""
+    config = limited(ONE, cache_bytes=1_000)
+    (settings,) = settings_of(path, ["a"], config).values()
+    opened: list[Storage] = []
+
+    def remember(file: Path, node: NodeId) -> Storage:
+        opened.append(open_storage(file, node))
+        return opened[-1]
+
+    with patch.object(process, "open_storage", remember):
+        async with running(settings), clients(settings) as (store,):
+            values = {b"%d" % number: b"v" * 40 * number for number in range(50)}
+            for key, value in values.items():
+                await store.put(key, value)
+            for key, value in values.items():
+                assert (await store.get(key)).values == (value,)
+                assert opened[0].cache.size_bytes <= config.limits.cache_bytes
+            await store.get(b"0")
+            assert len(opened[0].cache) > 0
 
 
 @case("lingering_requests")

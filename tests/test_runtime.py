@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impl import runtime
 from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Released, Runtime
 from impl.storage import MEMORY, DiskFull, open_storage
@@ -24,7 +23,7 @@ from spec.events import Deliver, Invoke, Reply, Send, Timeout
 from spec.messages import Found, Get, Operation, Put, Result, Stored
 from spec.ring import Member
 from spec.trace import End, Line, NodeLog, Step, link
-from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
+from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId, Value
 from tests.simulated import stamped
 
 NAMES = [NodeId("a"), NodeId("b"), NodeId("c")]
@@ -154,10 +153,10 @@ def test_nothing_happened_in_a_batch_that_met_a_full_disk(tmp_path: Path) -> Non
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-def test_a_batch_ends_once_its_steps_have_touched_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "BATCH_BYTES", 250)
+def test_a_batch_ends_once_its_steps_have_touched_much() -> None:
     storage = open_storage(MEMORY, NAMES[0])
-    node = Runtime(storage, NAMES[0], Config(n=1, r=1, w=1), MEMBERS[:1], record=True)
+    config = Config(n=1, r=1, w=1, limits=Limits(batch_bytes=250))
+    node = Runtime(storage, NAMES[0], config, MEMBERS[:1], record=True)
     node.start("disk")
 
     def asked(operation: Operation, number: int) -> Arrival:
