@@ -98,7 +98,7 @@ def sent_at(sender: NodeRecord, node: NodeRecord, index: int, stamp: Stamp) -> i
     assert isinstance(step.event, Deliver)
     at = sender.index_of(stamp.epoch, stamp.seq)
     if at is None:
-        if stamp.epoch < sender.steps[0].epoch:
+        if sender.is_before(stamp.epoch, stamp.seq):
             return None
         told = f"its stamp names step {stamp.seq} of run {stamp.epoch} of node {stamp.node}, which is not in its log"
         raise Invalid("message", [place, Place(sender.file, 1)], told, [event_told(step)])
@@ -139,11 +139,17 @@ def is_repeated(event: Invoke) -> bool:
     return isinstance(event.operation, Put) and event.operation.again
 
 
-def match_clients(logs: Logs, causes: Causes) -> int:
-    """Check that clients' logs fit nodes', and add to the causes; the number of requests of clients without a log.
+class Callers(Struct, frozen=True):
+    """What clients' logs have to do with nodes'."""
 
-    Raises Invalid.
-    """
+    strangers: int = 0
+    """Requests of clients without a log."""
+    unmatched: int = 0
+    """Answers, other than refusals, that were given before the node's recording began, or by a log that was lost."""
+
+
+def match_clients(logs: Logs, causes: Causes) -> Callers:
+    """Check that clients' logs fit nodes', and add to the causes. Raises Invalid."""
     recorded = {client.name for client in logs.clients}
     asked: dict[RequestId, Asked] = {}
     for number, client in enumerate(logs.clients):
@@ -155,7 +161,7 @@ def match_clients(logs: Logs, causes: Causes) -> int:
                 contacted(logs, entry, client.place(index))
     invoked: dict[RequestId, list[Arrived]] = defaultdict(list)
     replies: dict[RequestId, list[tuple[At, Result]]] = defaultdict(list)
-    strangers = 0
+    strangers = unmatched = 0
     for log, node in enumerate(logs.nodes):
         for index, step in enumerate(node.steps):
             for effect in step.effects:
@@ -177,7 +183,9 @@ def match_clients(logs: Logs, causes: Causes) -> int:
                 told_at = fit_answer(logs, entry, place, call, invoked, replies[entry.request])
                 if told_at is not None:
                     causes.setdefault(here, []).append(told_at)
-    return strangers
+                elif not isinstance(entry.result, Failed | Refused):
+                    unmatched += entry.result not in [result for _, result in replies[entry.request]]
+    return Callers(strangers, unmatched)
 
 
 def contacted(logs: Logs, call: Invoked, place: Place) -> None:

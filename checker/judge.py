@@ -16,8 +16,9 @@ can matter:
 * of requests, messages and clients, those that the step changed.
 
 Where a disk was lost its log was lost with it, or the last part of it, and with that the order of what others had from
-there. Then claims that depend on the order are judged in the end, when the node has caught up; or not at all, if they
-are about what somebody was told at a moment.
+there. So it is where recordings began at different moments: what was counted, or shown to a client, before one of them
+began was perhaps done by steps of another that come later in the order. Then claims that depend on the order are judged
+in the end; or not at all, if they are about what somebody was told at a moment.
 
 That each step is one of the abstract protocol is checked along the same order, by `checker.refine_run`.
 
@@ -31,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from checker.happened import At
-from checker.logs import Invalid, Logs, Place
+from checker.logs import HEAD_LINES, Invalid, Logs, Place
 from checker.refine_run import RunRefinement
 from checker.rerun import Rerun, cut, event_told
 from checker.story import show
@@ -82,7 +83,7 @@ from spec.network import Envelope, Network, rank
 from spec.properties import CLAIMS, Claim, is_promised
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT
 from spec.siblings import Siblings, Version
-from spec.state import GetInFlight, Node, Request
+from spec.state import ForwardInFlight, GetInFlight, Node, Request
 from spec.trace import Step
 from spec.types import NO_REQUEST, ClientId, Key, NodeId, RequestId
 from spec.world import Client, Faults, Memory, Server, State, client_id, write
@@ -122,8 +123,11 @@ NOWHERE = State(FMap(), (), Network(), Faults(), History())
 class Judge:
     """Judges one order of a run: give it every entry in turn, then the end."""
 
-    def __init__(self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False, refine: bool = False) -> None:
-        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before.
+    def __init__(
+        self, logs: Logs, reruns: tuple[Rerun, ...], *, another: bool = False, parts: bool = False, refine: bool = False
+    ) -> None:
+        """`reruns` belong to the nodes' logs, in their order; `another` says that one order has been judged before, and
+        `parts` that something is missing on which what was recorded depends.
 
         `refine` is whether to check that every step is one of the abstract protocol; what that says of a step does not
         depend on the order, so one is enough.
@@ -137,7 +141,7 @@ class Judge:
         claims, wishes = [claim for claim in CLAIMS if claim.name not in skipped], have_wishes(logs)
         self._claims = [claim for claim in claims if is_promised(claim, logs.config, wishes=wishes)]
         self._at_the_end: list[Claim] = []
-        if logs.lost:
+        if parts:
             self._claims, self._at_the_end = parted(self._claims)
         self._concerned: dict[frozenset[str], list[Claim]] = {}
         self._turn: Counter[str] = Counter()
@@ -383,8 +387,11 @@ class Judge:
         """What disks held when recording began."""
         places: dict[Key, list[Place]] = {}
         for node in self._logs.nodes:
-            for key, row in node.rows:
-                places.setdefault(key, []).append(Place(node.file, 1))
+            for request in () if node.head.running is None else node.head.running.requests:
+                if not isinstance(request, ForwardInFlight):
+                    self._keys[request.request] = request.key
+            for number, (key, row) in enumerate(node.rows, HEAD_LINES + 1):
+                places.setdefault(key, []).append(Place(node.file, number))
                 view = self._view(key)
                 server = self._server(node.name, Memory(None, FMap(((key, row),))), None, True)
                 view.servers = view.servers.set(node.name, server)
@@ -409,7 +416,7 @@ IN_THE_END = frozenset({"no-lost-write", "quorum-meaning-put", "refusal-is-final
 
 
 def parted(claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
-    """Those of these claims that can be judged all along where logs were lost, and those only in the end."""
+    """Those of these claims that can be judged all along where something is missing, and those only in the end."""
     return [c for c in claims if c.name in ONE_ORDER], [c for c in claims if c.name in IN_THE_END]
 
 

@@ -95,9 +95,14 @@ class NodeRecord(Struct, frozen=True):
     def index_of(self, epoch: int, seq: int) -> int | None:
         """Where the step with this number is; None if it is not in the log."""
         first = self.first_of_epoch.get(epoch)
-        if first is None or first + seq - 1 >= len(self.steps):
+        if first is None:
             return None
-        return first + seq - 1 if self.steps[first + seq - 1].epoch == epoch else None
+        at = first + seq - self.steps[first].seq
+        return at if first <= at < len(self.steps) and self.steps[at].epoch == epoch else None
+
+    def is_before(self, epoch: int, seq: int) -> bool:
+        """Whether the step with this number was taken before recording began."""
+        return (epoch, seq) < (self.steps[0].epoch, self.steps[0].seq)
 
 
 class ClientRecord(Struct, frozen=True):
@@ -221,7 +226,8 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
     place: Callable[[int], Place] = lambda index: Place(file, index + 1 + HEAD_LINES + len(rows))  # noqa: E731
     steps: list[Step] = []
     first_of_epoch: dict[int, int] = {}
-    epoch = seq = 0
+    running = head.running
+    epoch, seq = (0, 0) if running is None else (running.epoch, running.seq)
     for index, entry in enumerate(entries):
         if not isinstance(entry, Step):
             told = f"the log of a node has steps between its head and end, no {name(entry)}"
@@ -229,17 +235,13 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
         if entry.node != head.node:
             told = f"a step of node {entry.node} in the log of node {head.node}"
             raise Invalid("log", [place(index), Place(file, 1)], told)
-        if index == 0 or isinstance(entry.event, Start):
-            if not isinstance(entry.event, Start):
-                raise Invalid("order", [place(index)], "the first step of a log must be a start")
-            if index == 0 and (head.disk is None) != (entry.epoch == 1):
-                held = "held nothing" if head.disk is None else "held something"
-                told = f"the disk {held} when recording began, but this was run {entry.epoch}"
-                raise Invalid("log", [Place(file, 1), place(0)], told)
-            epoch, seq = entry.epoch if index == 0 else epoch + 1, 1
-            first_of_epoch[epoch] = index
+        if isinstance(entry.event, Start):
+            epoch, seq = epoch + 1 if epoch else entry.epoch, 1
         else:
             seq += 1
+        if index == 0:
+            check_first(file, head, entry, place(0))
+        first_of_epoch.setdefault(epoch, index)
         if (entry.epoch, entry.seq) != (epoch, seq):
             told = f"this is step {entry.seq} of run {entry.epoch}; step {seq} of run {epoch} comes next"
             raise Invalid("order", [place(index)], told)
@@ -248,6 +250,25 @@ def node_record(file: str, head: NodeLog, entries: list[Entry]) -> NodeRecord:
         raise Invalid("log", [Place(file, 1)], "the log holds no step, not even the start of the node")
     found_out = next((index for index, step in enumerate(steps) if is_loss(step)), None)
     return NodeRecord(file, head, rows, tuple(steps), first_of_epoch, found_out)
+
+
+def check_first(file: str, head: NodeLog, step: Step, place: Place) -> None:
+    """The first step of a log must be one that can be the first. Raises Invalid."""
+    here, running = Place(file, 1), head.running
+    if running is None and not isinstance(step.event, Start):
+        raise Invalid("order", [place], "the first step of a log must be a start")
+    if (head.disk is None) != (running is None and step.epoch == 1):
+        held = "held nothing" if head.disk is None else "held something"
+        told = f"the disk {held} when recording began, but this was run {step.epoch}"
+        raise Invalid("log", [here, place], told)
+    if running is None:
+        return
+    if (running.node.name, running.node.config) != (head.node, head.config):
+        raise Invalid(
+            "log", [here], f"node {running.node.name} ran when recording began, or with another configuration"
+        )
+    if any(not a.request < b.request for a, b in pairwise(running.requests)):
+        raise Invalid("log", [here], "the requests in flight must be sorted by id, each id once")
 
 
 def is_loss(step: Step) -> bool:

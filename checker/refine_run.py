@@ -39,7 +39,7 @@ from spec import network as net
 from spec.abstraction import NotInHistory, abstraction, bare
 from spec.actions import Action, Arrive, Crash
 from spec.clients import promise, tell
-from spec.clock import NOTHING, Clock, Dot, covers
+from spec.clock import NOTHING, Actor, Clock, Dot, covers
 from spec.cluster import incarnation_of
 from spec.events import Deliver, Event, Invoke, Reply, Start, Timeout
 from spec.history import Created, History
@@ -173,6 +173,8 @@ class RunRefinement:
         for key in sorted(keys):
             change, row = changed.get(key), self._row(key, name)
             earlier = row if change is None else change.servers_before[name].disk.row(key)
+            if not self._whole and self._is_early(key, name, (before.disk, after.disk), (earlier, row), change):
+                raise NotInHistory("what it makes, or makes later, was in a snapshot that another node took later")
             about = tuple([said for each in leaving if (said := said_of(each, key)) is not None])
             came: tuple[Envelope, ...] = ()
             if isinstance(action, Arrive):
@@ -193,7 +195,22 @@ class RunRefinement:
             )
 
     def _row(self, key: Key, name: NodeId) -> Row:
-        return self._views[key].servers[name].disk.row(key)
+        view = self._views.get(key)  # none of a key that only a request knows of which recording began
+        return NO_ROW if view is None else view.servers[name].disk.row(key)
+
+    def _is_early(
+        self, key: Key, name: NodeId, disks: tuple[Disk, Disk], rows: tuple[Row, Row], change: Change | None
+    ) -> bool:
+        """Whether a version is known already that a node makes between these, or under a name that it takes there."""
+        (before, after), (earlier, row) = disks, rows
+        if (row.birth, row.counter) <= (earlier.birth, earlier.counter):
+            return False
+        fresh = [] if change is None else [one.version for one in change.fresh]
+        if before.incarnation == after.incarnation:
+            made = Dot(Actor(name, after.incarnation, row.birth), row.counter)
+            return not any(version.dot == made for version in fresh)
+        known = (version.dot.actor for version in self._views[key].created if version not in fresh)
+        return any((actor.node, actor.incarnation) == (name, after.incarnation) for actor in known)
 
     # What a part is to the protocol.
 

@@ -7,7 +7,7 @@ step depends on the difference.
 
 Timers need a word. A timer may fire until the commit that cancels it has let the cancellation out, and the log does not
 show commits. So a `Timeout` is in order whenever its timer was set and has not fired since, cancelled or not; what it
-then does is decided by the step.
+then does is decided by the step. Where recording began in the midst of a run, each timer may once have been set before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from heapq import nsmallest
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from checker.logs import Invalid, NodeRecord, Place
 from checker.story import changes, show
@@ -42,6 +43,12 @@ class Replica:
         self._hints = sum(len(row.owed) for row in self._table.values())
         self._requests: dict[RequestId, Request] = {}
         self._timers: set[RequestId] = set()
+        self._fired: set[RequestId] | None = None
+        """The timers that have fired; None once none can fire that was set before the recording began."""
+        running = record.head.running
+        if running is not None:
+            self._node, self._fired = replace(running.node, ring=ring), set()
+            self._requests = {request.request: request for request in running.requests}
 
     def disk(self) -> Disk | None:
         """What the node knows of itself; part of the storage view of `spec.state`."""
@@ -72,11 +79,9 @@ class Replica:
         """Decide about the event of a step, and keep what was decided. Raises ValueError if it cannot have come."""
         event = recorded.event
         if isinstance(event, Start):
-            self._node, self._requests, self._timers = self._down, {}, set()
+            self._node, self._requests, self._timers, self._fired = self._down, {}, set(), None
         elif isinstance(event, Timeout):
-            if event.request not in self._timers:
-                raise ValueError(f"no timer of {event.request} is set")
-            self._timers.remove(event.request)
+            self._fire(event.request)
         about = request_of(event)
         try:
             outcome = step(self._node, None if about is None else self._requests.get(about), self, event)
@@ -84,6 +89,14 @@ class Replica:
             raise ValueError(f"no node can be given this event here: {error}") from None
         self._keep(about, outcome)
         return outcome
+
+    def _fire(self, request: RequestId) -> None:
+        """A timer fires. Raises ValueError if none can."""
+        if request not in self._timers and (self._fired is None or request in self._fired):
+            raise ValueError(f"no timer of {request} is set")
+        self._timers.discard(request)
+        if self._fired is not None:
+            self._fired.add(request)
 
     def _keep(self, about: RequestId | None, outcome: Outcome) -> None:
         self._node = outcome.node

@@ -81,6 +81,8 @@ class Report(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     lost: tuple[str, ...] = ()
     """The nodes that lost a disk, and with it their log, or the last part of it."""
+    scattered: bool = False
+    """Whether recordings began at different moments, and something that was recorded depends on what was not."""
     orders: int = 0
     """In how many orders the run was judged."""
     refined: Refined | None = None
@@ -113,12 +115,13 @@ def check(logs: Logs, orders: int, seed: int, *, refine: bool) -> Report:
     causes: Causes = {}
     traffic = match_messages(logs, causes)
     reruns = tuple(rerun(node, logs.ring) for node in logs.nodes)
-    strangers = match_clients(logs, causes)
+    callers = match_clients(logs, causes)
+    scattered = traffic.unmatched + callers.unmatched > 0
     times: Counter[str] = Counter()
     met: set[str] = set()
     refined: Refined | None = None
     for number in range(1 + orders):
-        judge = Judge(logs, reruns, another=number > 0, refine=refine and number == 0)
+        judge = Judge(logs, reruns, another=number > 0, parts=logs.lost or scattered, refine=refine and number == 0)
         for at in linear_extension(logs, causes, seed + number if number else None):
             judge.take(at)
         judge.end()
@@ -137,7 +140,8 @@ def check(logs: Logs, orders: int, seed: int, *, refine: bool) -> Report:
         repeated=traffic.repeated,
         unmatched=traffic.unmatched,
         requests=len(called),
-        strangers=strangers,
+        strangers=callers.strangers,
+        scattered=scattered and not logs.lost,
         restarts=sum(len(node.first_of_epoch) - 1 for node in logs.nodes),
         lost=tuple(node.name for node in logs.nodes if node.lost),
         orders=1 + orders,
@@ -193,6 +197,10 @@ def told(directory: Path, report: Report) -> str:
         f"{directory} is a run of the specification",
         f"  {count(report.nodes, 'node')}, {count(report.steps, 'step')}{crashes}; {seen}; {asked}",
         *([f"  lost with a disk: what {', '.join(report.lost)} recorded on it"] if report.lost else []),
+        *(
+            ["  recordings began at different moments: some properties are judged in the end, some not"]
+            * report.scattered
+        ),
         *refined_told(report.refined),
         f"  properties judged along {count(report.orders, 'order')} that respect happened-before:",
     ]

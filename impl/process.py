@@ -43,9 +43,10 @@ async def serve(settings: Settings, say: Say, stop: asyncio.Event) -> None:
         storage = open_storage(settings.data, settings.name)
         taken.callback(storage.close)
         runtime = Runtime(storage, settings.name, settings.config, settings.members, record=settings.record)
+        runtime.on_new_recording = lambda: say("recording begins anew", reason="the earlier one had grown too long")
         released = runtime.start(secrets.token_hex(8))
         if runtime.replaced_recording:
-            say("recording begins anew", reason="the earlier one had a gap or another configuration")
+            say("recording begins anew", reason="the earlier one had a gap, another configuration, or no room")
         server = Server(settings, runtime, say)
         server.release(released)
         if metrics is not None:

@@ -3,7 +3,8 @@
 A step is logged in the transaction that makes its writes durable: the log never says more, nor less, than what the disk
 holds. Recording is a setting, off or on. A recording begins with a snapshot of the disk and goes on over restarts of
 the node for as long as each of them records too and nothing that the header states has changed; otherwise the log would
-have a gap, so a new recording takes the place of the old one.
+have a gap, so a new recording takes the place of the old one. So it does when the old one has grown too long, between
+two batches: the header then holds what the node has in memory, too.
 
 No step that changed something is ever missing from the log, nor is any other after the end of a process, however it
 ended. Steps that changed nothing do not wait for the disk, for then a read would cost what a write costs: where the
@@ -24,11 +25,12 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from impl.errors import UserError
 from impl.storage import Storage, open_storage
 from spec.ring import Member
-from spec.trace import FORMAT, End, Entry, Held, NodeLog, link, link_encoded
+from spec.trace import FORMAT, End, Entry, Held, NodeLog, Running, link, link_encoded
 from spec.types import Config, NodeId
 
 RECORDED = "recorded"
@@ -56,12 +58,13 @@ _decode_any = msgspec.json.Decoder(Head).decode
 class Recorder:
     """Adds steps to a node's log; what it adds becomes durable with the storage's next commit."""
 
-    def __init__(self, storage: Storage, chain: str, epoch: int, replaced: bool) -> None:
-        """Use `start_recording`."""
-        self._storage, self._epoch = storage, epoch
+    def __init__(self, storage: Storage, head: NodeLog, epoch: int, chain: str) -> None:
+        """Use `start_recording`; `head` is what a new recording would begin with, but for what the node then holds."""
+        self._storage, self._head, self._epoch = storage, head, epoch
         self._chain = self._committed_chain = chain
-        self.replaced = replaced
-        """Whether an earlier recording had to make way for this one."""
+        self._size = storage.log_bytes()
+        self.replaced = False
+        """Whether an earlier recording had to make way at the start."""
 
     def record(self, entries: Sequence[Entry]) -> None:
         """Add entries, at least one, to the log."""
@@ -75,7 +78,26 @@ class Recorder:
 
     def _add(self, part: bytes, lines: int) -> None:
         self._chain = link_encoded(self._chain, part)
+        self._size += len(part)
         self._storage.append(part, self._chain, lines)
+
+    @property
+    def full(self) -> bool:
+        """Whether the log has grown so long that it has to make way."""
+        return self._size > self._head.config.limits.recorded_bytes
+
+    def begin(self, running: Running | None) -> None:
+        """Begin anew, with what is committed and what the node has in memory, if it runs; at once.
+
+        Raises StorageError; DiskFull if the log stays as it was, which is then no longer `full`.
+        """
+
+        def first(rows: int, digest: str) -> tuple[bytes, str]:
+            head = _encode(replace(self._head, disk=self._storage.disk(), rows=rows, running=running)) + b"\n"
+            return head, link_encoded(digest, head)
+
+        self._size = 0
+        self._chain = self._committed_chain = self._storage.begin_log(first)
 
     def committed(self) -> None:
         """The storage has committed what was added."""
@@ -99,11 +121,10 @@ def start_recording(
     storage.waits_for_log = not boot
     chain, goes_on = storage.last_chain(), storage.meta(RECORDED) in (b"%d" % (epoch - 1), b"%d %b" % (epoch - 1, boot))
     storage.set_meta(RECORDED, b"%d %b" % (epoch, boot) if boot else b"%d" % epoch)
-    if chain is not None and goes_on and is_head(storage, config, members):
-        return Recorder(storage, chain, epoch, replaced=False)
-    head = NodeLog(FORMAT, node, config, members, storage.disk(), storage.begin_log())
-    recorder = Recorder(storage, storage.snapshot_digest(), epoch, replaced=chain is not None)
-    recorder.record([head])
+    recorder = Recorder(storage, NodeLog(FORMAT, node, config, members, None, 0), epoch, chain or "")
+    if chain is None or recorder.full or not goes_on or not is_head(storage, config, members):
+        recorder.replaced = chain is not None
+        recorder.begin(None)
     return recorder
 
 

@@ -18,18 +18,20 @@ commit, nobody knows what is durable; the runtime refuses to go on, and the node
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from impl.errors import UserError
 from impl.recorder import Recorder, start_recording
 from impl.storage import DiskFull, Storage
 from spec.events import Effect, Event, Start, request_of
 from spec.node import step
-from spec.ring import Member, build_ring
+from spec.ring import NO_RING, Member, build_ring
 from spec.state import Node, Request
-from spec.trace import Stamp, Step
+from spec.trace import Running, Stamp, Step
 from spec.types import Config, NodeId, RequestId
 
 EPOCH = "epoch"
@@ -82,6 +84,8 @@ class Runtime:
         self.batches = 0
         self.after_commit: Callable[[], None] = lambda: None
         """Called between the commit of a batch and the release of its effects; a place for tests to pull the plug."""
+        self.on_new_recording: Callable[[], None] = lambda: None
+        """Called when a recording that was full has made way for a new one."""
         self._record = record
         self._recorder: Recorder | None = None
 
@@ -123,6 +127,8 @@ class Runtime:
         The next call must be `commit`, with this batch. Raises StorageError.
         """
         storage, requests = self.storage, self.requests
+        if self._recorder is not None and self._recorder.full:
+            self._record_anew(self._recorder)
         before, released = dict[RequestId, Request | None](), list[Released]()
         storage.touched_bytes = taken = 0
         most_bytes = self.node.config.limits.batch_bytes
@@ -154,6 +160,13 @@ class Runtime:
         if recorder is not None and steps:
             recorder.record(steps)
         return batch
+
+    def _record_anew(self, recorder: Recorder) -> None:
+        requests = tuple([self.requests[request] for request in sorted(self.requests)])
+        running = Running(self.epoch, self.seq, replace(self.node, ring=NO_RING), requests)
+        with suppress(DiskFull):  # the recording that there is goes on, and this is tried again later
+            recorder.begin(running)
+            self.on_new_recording()
 
     def prepare(self, batch: Batch) -> None:
         """Do what of `commit` does not have to wait. Raises as `execute`, after which there is nothing to commit."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
@@ -290,21 +290,28 @@ class Storage:
         """The first part of a log that is not empty."""
         return bytes(self._connection.execute("SELECT entry FROM log ORDER BY line LIMIT 1").fetchone()[0])
 
-    def begin_log(self) -> int:
-        """Drop the log, and keep the committed rows as what a new one begins with, at once. Tell how many there are.
+    def log_bytes(self) -> int:
+        """What the parts of the log take."""
+        return int(self._connection.execute("SELECT coalesce(sum(length(entry)), 0) FROM log").fetchone()[0])
 
-        Raises as `commit` does.
+    def begin_log(self, first: Callable[[int, str], tuple[bytes, str]]) -> str:
+        """Drop the log, and begin a new one with a copy of the committed rows, at once.
+
+        `first` makes a line of the number of rows and their digest, and its chain, which is returned. Raises as
+        `commit` does.
         """
         db = self._connection
         try:
             db.execute("BEGIN IMMEDIATE")
             db.execute("DELETE FROM log")
             db.execute("DELETE FROM snapshot")
-            copied = db.execute("INSERT INTO snapshot SELECT key, row FROM rows")
+            rows = db.execute("INSERT INTO snapshot SELECT key, row FROM rows").rowcount
+            line, chain = first(rows, self.snapshot_digest())
+            db.execute("INSERT INTO log (entry, chain) VALUES (?, ?)", (line, chain))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._give_up(error) from error
-        return copied.rowcount
+        return chain
 
     def snapshot(self) -> Iterator[tuple[Key, Row]]:
         """The rows with which the log began, by increasing key."""

@@ -48,6 +48,10 @@ class Ring(Struct, frozen=True, cache_hash=True):
     """For each partition all nodes, the owners first."""
 
 
+NO_RING = Ring((), ())
+"""Where it goes without saying which ring is meant."""
+
+
 def position_of(text: bytes) -> bytes:
     """A position on the ring: 16 bytes, big-endian."""
     return md5(text, usedforsecurity=False).digest()

@@ -1,8 +1,8 @@
 """What is recorded of a real run, so that it can be re-executed against this specification.
 
 Each node keeps a step log: a `NodeLog` header, the `Held` rows of a snapshot, then one `Step` per executed step,
-committed in the step's own transaction. Each client keeps a log of what it asked and was told. A log that was closed
-ends with `End`.
+committed in the step's own transaction. A log that has grown too long makes way for a new one, which begins in the
+midst of a run. Each client keeps a log of what it asked and was told. A log that was closed ends with `End`.
 
 A message is named by its `Stamp`: the step that sent it and its place among that step's effects. A received message
 carries the stamp it was sent with, so that happened-before can be recovered and nothing can be received that was not
@@ -22,6 +22,7 @@ from spec.events import Effect, Event, StorageWrite
 from spec.messages import Operation, Result
 from spec.ring import Member
 from spec.rows import Disk, Row
+from spec.state import Node, Request
 from spec.types import ClientId, Config, Key, NodeId, RequestId
 
 Counter: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -40,6 +41,18 @@ class Stamp(Struct, frozen=True, order=True, cache_hash=True, array_like=True, g
     """Its place among the effects of the step, from 0."""
 
 
+class Running(Struct, frozen=True):
+    """What a node had in memory when recording began in the midst of a run."""
+
+    epoch: Counter
+    seq: Counter
+    """Its last step that was not recorded."""
+    node: Node
+    """Without its ring, which is that of the members."""
+    requests: tuple[Request, ...]
+    """Those in flight, by increasing id."""
+
+
 class NodeLog(Struct, frozen=True, tag=True):
     """The head of a node's log: who it is and what it held when recording began."""
 
@@ -50,6 +63,8 @@ class NodeLog(Struct, frozen=True, tag=True):
     disk: Disk | None
     rows: Annotated[int, Meta(ge=0)]
     """How many rows it held; so many lines of `Held` come next, by increasing key."""
+    running: Running | None = None
+    """None where recording began with a start of the node."""
 
 
 class Held(Struct, frozen=True, tag=True):

@@ -87,6 +87,8 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     at a time."""
     cache_bytes: int = 64 * MEBIBYTE
     """What a node's cache of rows may take, roughly; a larger row is read from the disk at every look."""
+    recorded_bytes: int = 1024 * MEBIBYTE
+    """What a recording may take besides its snapshot; beyond it, it makes way for a new one."""
     hints: int = 1_000_000
     """Hints that a node keeps: for each key the owners to whom it owes it. Beyond it a node stands in for nobody new,
     and who is late is owed nothing."""

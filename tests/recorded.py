@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+from msgspec.structs import replace
 
 from spec.clock import NOTHING, Clock
 from spec.events import (
@@ -26,9 +27,22 @@ from spec.events import (
 from spec.maps import FMap, FSet
 from spec.messages import Condition, Found, Get, Operation, Put, Result
 from spec.node import step
-from spec.ring import Member, build_ring
+from spec.ring import NO_RING, Member, build_ring
 from spec.state import Node
-from spec.trace import FORMAT, ClientLog, End, Entry, Held, Invoked, NodeLog, Returned, Stamp, Step, link_encoded
+from spec.trace import (
+    FORMAT,
+    ClientLog,
+    End,
+    Entry,
+    Held,
+    Invoked,
+    NodeLog,
+    Returned,
+    Running,
+    Stamp,
+    Step,
+    link_encoded,
+)
 from spec.types import ClientId, Config, Key, NodeId, RequestId, Value
 from spec.world import Memory, Server, write
 
@@ -198,6 +212,15 @@ class Recorded:
         self.client_names = tuple(f"late{i}" for i in range(3))
         self.waiting.clear()
         self.contexts.clear()
+
+    def rotate(self, name: NodeId) -> None:
+        """A node's log makes way for a new one, which begins with its next step."""
+        server, (epoch, seq) = self.servers[name], self.epochs[name]
+        requests = tuple(request for _, request in server.requests.items())
+        running = Running(epoch, seq, replace(server.node, ring=NO_RING), requests)
+        rows = server.disk.table.items()
+        head = NodeLog(FORMAT, name, self.config, MEMBERS, server.disk.disk(), len(rows), running)
+        self.logs[name] = [head, *(Held(key, row) for key, row in rows)]
 
     def files(self) -> dict[str, list[bytes]]:
         """For each log file its entries, encoded, the end included."""

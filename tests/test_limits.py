@@ -38,7 +38,7 @@ from impl.wire import (
 )
 from spec.events import Deliver, HandOff, Send
 from spec.messages import Fetched
-from spec.trace import Line, Step
+from spec.trace import Line, NodeLog, Step
 from spec.types import ClientId, Config, Key, Limits, NodeId, Value
 from tests.nodes import ONE, SECRET, THREE, Running, clients, running, settings_of
 from tests.small import Hands, put, request, small_config
@@ -232,6 +232,24 @@ async def little_memory(path: Path) -> None:
                 assert opened[0].cache.size_bytes <= config.limits.cache_bytes
             await store.get(b"0")
             assert len(opened[0].cache) > 0
+
+
+@case("recorded_bytes")
+async def long_recordings(path: Path) -> None:
+    """A recording that has grown so long makes way for one that begins there."""
+    config = limited(ONE, recorded_bytes=20_000)
+    (settings,) = settings_of(path, ["a"], config, record=True).values()
+    async with running(settings) as (node,), clients(settings) as (store,):
+        for number in range(100):
+            await store.put(b"%d" % number, b"v" * 500)
+    begun = node.said.count("recording begins anew reason=the earlier one had grown too long")
+    assert 100 * 500 // 20_000 <= begun <= 30
+    head, *entries = [msgspec.json.decode(line, type=Line).entry for line in export_log(settings.data)]
+    assert isinstance(head, NodeLog)
+    assert head.running is not None
+    assert 0 < head.rows < 100
+    steps = [entry for entry in entries if isinstance(entry, Step)]
+    assert sum(len(msgspec.json.encode(step)) for step in steps[:-1]) <= 20_000 + 2_000
 
 
 @case("lingering_requests")
