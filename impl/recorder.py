@@ -61,8 +61,7 @@ class Recorder:
     def __init__(self, storage: Storage, head: NodeLog, epoch: int, chain: str) -> None:
         """Use `start_recording`; `head` is what a new recording would begin with, but for what the node then holds."""
         self._storage, self._head, self._epoch = storage, head, epoch
-        self._chain = self._committed_chain = chain
-        self._size = storage.log_bytes()
+        self._chain, self._size = self._committed = chain, storage.log_bytes()
         self.replaced = False
         """Whether an earlier recording had to make way at the start."""
 
@@ -97,11 +96,12 @@ class Recorder:
             return head, link_encoded(digest, head)
 
         self._size = 0
-        self._chain = self._committed_chain = self._storage.begin_log(first)
+        self._chain = self._storage.begin_log(first)
+        self.committed()
 
     def committed(self) -> None:
         """The storage has committed what was added."""
-        self._committed_chain = self._chain
+        self._committed = self._chain, self._size
 
     def close(self) -> None:
         """Nothing more is recorded: make sure of what was. Raises StorageError, and then the log is not closed."""
@@ -110,7 +110,7 @@ class Recorder:
 
     def rolled_back(self) -> None:
         """The storage has forgotten what was added since the last commit."""
-        self._chain = self._committed_chain
+        self._chain, self._size = self._committed
 
 
 def start_recording(

@@ -213,6 +213,7 @@ def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path) -> None:
     assert len(begun) == 2, "the recording makes way, and then there is no room for the step"
     storage.limit_pages(1_000_000)
     put(number + 1)
+    assert len(begun) == 2, "what was not recorded takes no room"
     entries = read_log("a", b"".join(log_lines(storage)))
     assert isinstance(entries, NodeRecord)
     rerun(entries, build_ring(MEMBERS[:1], config))
