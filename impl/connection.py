@@ -125,6 +125,7 @@ class Connection:
         assert isinstance(answer, Welcome)
         self.node, self.incarnation, self._call_bytes = answer.node, answer.incarnation, answer.call_bytes
         self._frames.limit = reply_bytes(answer.frame_bytes)
+        self._frames.message_limit = reply_bytes(answer.message_bytes)
         self._frames.on_frame = self._replied
         if not self._welcome.done():
             self._welcome.set_result(None)

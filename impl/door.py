@@ -90,11 +90,13 @@ class Door:
 
     def _let_in(self, frames: Frames, said: PeerHello | ClientHello) -> None:
         limits = self._settings.config.limits
-        frames.limit = limits.frame_bytes if isinstance(said, PeerHello) else call_bytes(limits)
-        frames.send(Welcome(PROTOCOL, self._settings.name, self._incarnation, call_bytes(limits), limits.frame_bytes))
+        name, most = self._settings.name, call_bytes(limits)
+        frames.send(Welcome(PROTOCOL, name, self._incarnation, most, limits.frame_bytes, limits.message_bytes))
         if isinstance(said, PeerHello):
+            frames.limit, frames.message_limit = limits.frame_bytes, limits.message_bytes
             self._peer(frames, said)
         else:
+            frames.limit = most
             self.others.discard(frames)
             self.clients.add(frames)
             self._client(frames, said)

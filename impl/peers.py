@@ -26,9 +26,8 @@ from impl.nodelog import Say
 from impl.runtime import Arrival, Runtime
 from impl.settings import Settings
 from impl.standing import Standing
-from impl.transport import HEARTBEAT_SECONDS, SILENCE_SECONDS, Frames, PeerLink, Queue
+from impl.transport import HEARTBEAT_SECONDS, SILENCE_SECONDS, Frames, PeerLink
 from impl.wire import (
-    LENGTH_BYTES,
     PROTOCOL,
     Alive,
     Envelope,
@@ -38,7 +37,6 @@ from impl.wire import (
     cluster_digest,
     decode,
     encode,
-    framed,
     parcel_decoder,
     parcels,
 )
@@ -86,11 +84,9 @@ class Peers:
         """Whom the specification was told to suspect."""
 
     def _link(self, name: NodeId, digest: bytes) -> PeerLink:
-        limits = self._settings.config.limits
         hello = PeerHello(PROTOCOL, self._settings.name, name, digest)
-        queue = Queue(limits.queued_messages, limits.frame_bytes + LENGTH_BYTES)
         say = partial(self._changed, name)
-        link = PeerLink(self._settings.peers[name], hello, queue, limits.frame_bytes, say)
+        link = PeerLink(self._settings.peers[name], hello, self._settings.config.limits, say)
         link.on_sign = lambda alive: self._heard(name) if alive else self._refused(name)
         link.beats = lambda: self.faults.lets_out(name)
         return link
@@ -110,16 +106,16 @@ class Peers:
         link = self._links[target]
         self._meters.sent(envelopes)
         if not self.faults.active:
-            for frame, messages in parcels(self._runtime.epoch, envelopes):
-                link.send(frame, messages)
+            for parcel, messages in parcels(self._runtime.epoch, envelopes):
+                link.send(parcel, messages)
             return
         for envelope in envelopes:
-            frame = framed(encode(Parcel(self._runtime.epoch, [envelope])))
+            parcel = encode(Parcel(self._runtime.epoch, [envelope]))
             for delay in self.faults.delays(target):
                 if delay:
-                    asyncio.get_running_loop().call_later(delay, link.send, frame)
+                    asyncio.get_running_loop().call_later(delay, link.send, parcel)
                 else:
-                    link.send(frame)
+                    link.send(parcel)
 
     def serve(self, frames: Frames, hello: PeerHello) -> None:
         """A peer has opened a connection and introduced itself."""
@@ -138,6 +134,7 @@ class Peers:
                 self._submit(self._arrivals(source, parcel), frames)
 
         frames.on_frame = deliver
+        frames.on_piece = lambda: self._heard(source)
         frames.watch(SILENCE_SECONDS, lambda: self._say("peer gave no sign of life", peer=source))
 
     def _arrivals(self, source: NodeId, parcel: Parcel) -> list[Arrival]:

@@ -85,7 +85,8 @@ class Server:
         """`say` is told of whatever an operator should know."""
         self.settings, self.runtime, self._say = settings, runtime, say
         self.meters = Meters()
-        self._reply_bytes = reply_bytes(settings.config.limits.frame_bytes)
+        limits = settings.config.limits
+        self._frame_bytes, self._reply_bytes = reply_bytes(limits.frame_bytes), reply_bytes(limits.message_bytes)
         self._stopping = False
         self._called_at = 0.0
         """When, since it stops, somebody called last."""
@@ -99,7 +100,7 @@ class Server:
             turned_away=self._turned_away,
         )
         self._arrivals: list[Arrival] = []
-        self._most_arrivals = settings.config.limits.queued_messages
+        self._most_arrivals = limits.queued_messages
         self._wake = asyncio.Event()
         self._held: set[Frames] = set()
         self._slow: set[Session] = set()
@@ -259,7 +260,7 @@ class Server:
         body = encode(Reply(request.operation, self._for_client(result, waiting.operation.key)))
         if len(body) > self._reply_bytes:
             body = encode(Reply(request.operation, Untold(len(body), self._reply_bytes)))
-        waiting.session.frames.send_frame(framed(body))
+        waiting.session.frames.send_frame(framed(body, self._frame_bytes))
         waiting.session.count(-1)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
 

@@ -4,9 +4,13 @@
 event loop into one write. A frame that claims to be larger than its limit is refused before any room is made for it,
 and room grows only with the bytes that arrive. What a peer sends can close that peer's connection, and do nothing else.
 
+A message that is larger than a frame comes in pieces, one after the other, and is handed on when it is whole. For it
+there is a limit of its own, and where that was not set (nobody has said who he is, or he is a client) there are no
+pieces. Each has to bring something, or a connection could be kept busy for ever with a message that does not grow.
+
 Both directions are bounded. A receiver that does not keep up makes its sender wait: `Frames` reports when the other
 side is slow, and its owner can stop reading (`hold`). A `PeerLink` waits for no one: between nodes messages may be
-lost, so beyond the limits the oldest are.
+lost, so beyond the limits the oldest are; the largest message is within them, alone.
 
 A `PeerLink` is this node's way of sending to one other node. It connects, introduces itself, sends what waits, and
 starts again, at growing and random intervals, whenever the connection ends. A connection can also end without a word:
@@ -29,10 +33,24 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from impl.errors import UserError, one_line, usage
-from impl.wire import HEARTBEAT, LENGTH_BYTES, Alive, Turned, Welcome, WireError, decode, encode, framed, link_decoder
+from impl.wire import (
+    HEARTBEAT,
+    LENGTH_BYTES,
+    MORE,
+    Alive,
+    Turned,
+    Welcome,
+    WireError,
+    decode,
+    encode,
+    framed,
+    link_decoder,
+)
+from spec.types import Limits
 
 ROOM_BYTES = 64 * 1024
-"""Room that a connection keeps; more is made for a larger frame, and given back after it."""
+"""Room that a connection keeps; more is made for a larger frame, and given back after it. What is larger does not wait
+for the end of the turn to be sent."""
 
 HELLO_SECONDS = 5.0
 """How long either side may take to introduce itself."""
@@ -80,14 +98,18 @@ def room_of(size: int) -> memoryview:
 
 
 class Frames(asyncio.BufferedProtocol):
-    """One connection, as frames. Its owner sets the three callbacks and may change them as the conversation goes on."""
+    """One connection, as frames. Its owner sets the callbacks and may change them as the conversation goes on."""
 
     def __init__(self, limit: int) -> None:
         """`limit` is the largest frame taken, in bytes."""
         self.limit = limit
+        self.message_limit = 0
+        """The largest message taken, in pieces of at most `limit`; 0 where none is taken in pieces."""
         self.on_open: Callable[[], None] = ignore
         self.on_frame: Callable[[memoryview], None] = ignore
-        """Given each frame, to be read at once. It may raise WireError."""
+        """Given each frame, or message in pieces, to be read at once. It may raise WireError."""
+        self.on_piece: Callable[[], None] = ignore
+        """Told when a part of a message has arrived, and more follows."""
         self.on_refused: Callable[[str], None] = ignore
         """Told what was wrong with what arrived, before the connection is closed; may still send."""
         self.on_lost: Callable[[], None] = ignore
@@ -98,6 +120,8 @@ class Frames(asyncio.BufferedProtocol):
         self._closing = False
         self._holds: set[str] = set()
         self._room = room_of(ROOM_BYTES)
+        self._gathered: bytearray | None = None
+        """What has arrived of a message in pieces; None between messages."""
         self._start = self._end = self._received = self._written = 0
         self._outgoing: list[bytes] = []
 
@@ -113,12 +137,14 @@ class Frames(asyncio.BufferedProtocol):
         self.send_frame(framed(encode(body)))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a whole frame."""
+        """Send a frame, or all frames of a message."""
         if self._transport is None or self._closing:
             return
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(frame)
+        if len(frame) > ROOM_BYTES:
+            self._flush()  # so that whoever sends much in one turn sees that the other side is slow
 
     def hold(self, why: str, hold: bool) -> None:
         """Have, or no longer have, this reason not to read. While there is any, no frame is handed on, not even one
@@ -190,8 +216,8 @@ class Frames(asyncio.BufferedProtocol):
             self.resume_writing()  # nobody waits any more for the other side
         self.on_lost()
         # Callbacks know the connection that knows them: without this its room would wait for the garbage collector.
-        self.on_open = self.on_frame = self.on_refused = self.on_lost = self.on_slow = ignore
-        self._room = room_of(0)
+        self.on_open = self.on_frame = self.on_piece = self.on_refused = self.on_lost = self.on_slow = ignore
+        self._room, self._gathered = room_of(0), None
 
     def pause_writing(self) -> None:
         """The other side does not keep up."""
@@ -220,14 +246,18 @@ class Frames(asyncio.BufferedProtocol):
         except WireError as error:
             self.on_refused(str(error))
             self.close()
+            self._room, self._gathered = room_of(ROOM_BYTES), None  # however long the reason takes to get there
+            self._start = self._end = 0
 
     def _take_frames(self) -> None:
         room = self._room
         while self._end - self._start >= LENGTH_BYTES and not self._closing and not self._holds:
             body = self._start + LENGTH_BYTES
             size = int.from_bytes(room[self._start : body])
-            if size > self.limit:
-                raise WireError(f"a frame of {size} bytes; the limit is {self.limit}")
+            if size > self.limit or self._gathered is not None:  # with `MORE` it is larger than any limit
+                if not self._take_piece(body, size):
+                    break
+                continue
             if self._end - body < size:
                 break
             self._start = body + size
@@ -241,6 +271,31 @@ class Frames(asyncio.BufferedProtocol):
             self._room[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
 
+    def _take_piece(self, body: int, length: int) -> bool:
+        """Take a part of a message, and with the last hand it on; False while it is not all here."""
+        size = length % MORE
+        if size > self.limit:
+            raise WireError(f"a frame of {size} bytes; the limit is {self.limit}")
+        if not self.message_limit:
+            raise WireError("a piece of a message; here messages are whole")
+        if size == 0:
+            raise WireError("an empty piece of a message")
+        before = self._gathered or bytearray()
+        total = len(before) + size
+        if total > self.message_limit:
+            raise WireError(f"a message of {total} bytes or more; the limit is {self.message_limit}")
+        if self._end - body < size:
+            return False
+        self._start = body + size
+        before += self._room[body : self._start]
+        if length < MORE:
+            self._gathered = None
+            self.on_frame(memoryview(before))
+        else:
+            self._gathered = before
+            self.on_piece()
+        return True
+
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing and not self._closing:
             data = b"".join(self._outgoing) if len(self._outgoing) > 1 else self._outgoing[0]
@@ -250,10 +305,10 @@ class Frames(asyncio.BufferedProtocol):
 
 
 class Queue:
-    """Frames of messages that wait for a connection; beyond a number of messages, or bytes, the oldest are lost."""
+    """Parcels of messages that wait for a connection; beyond a number of messages, or bytes, the oldest are lost."""
 
     def __init__(self, messages: int, size: int) -> None:
-        """An empty queue for frames of together at most so many messages and bytes."""
+        """An empty queue for parcels of together at most so many messages and bytes."""
         self._limits = messages, size
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._messages = self._size = 0
@@ -263,11 +318,11 @@ class Queue:
     def __len__(self) -> int:
         return self._messages
 
-    def put(self, frame: bytes, messages: int = 1) -> None:
-        """Add a frame of so many messages at the end."""
-        self._waiting.append((frame, messages))
+    def put(self, parcel: bytes, messages: int = 1) -> None:
+        """Add a parcel of so many messages at the end."""
+        self._waiting.append((parcel, messages))
         self._messages += messages
-        self._size += len(frame)
+        self._size += len(parcel)
         most, size = self._limits
         while self._messages > most or self._size > size:
             self.lost += self._drop()[1]
@@ -277,24 +332,22 @@ class Queue:
         return self._drop()[0]
 
     def _drop(self) -> tuple[bytes, int]:
-        frame, messages = self._waiting.popleft()
+        parcel, messages = self._waiting.popleft()
         self._messages -= messages
-        self._size -= len(frame)
-        return frame, messages
+        self._size -= len(parcel)
+        return parcel, messages
 
 
 class PeerLink:
     """This node's sending side towards one other node."""
 
-    def __init__(
-        self, address: Address, hello: Struct, queue: Queue, largest: int, on_change: Callable[[str], None]
-    ) -> None:
-        """`largest` is what a frame may be, in bytes; `on_change` is told, in a line, what becomes of the link."""
+    def __init__(self, address: Address, hello: Struct, limits: Limits, on_change: Callable[[str], None]) -> None:
+        """The limits are those of both sides; `on_change` is told, in a line, what becomes of the link."""
         self.address = address
-        self.queue = queue
+        self.queue = Queue(limits.queued_messages, limits.message_bytes)
         self.connected = False
         self._hello = hello
-        self._largest = largest
+        self._frame_bytes, self._message_bytes = limits.frame_bytes, limits.message_bytes
         self._on_change = on_change
         self.on_sign: Callable[[bool], None] = ignore
         """Told when the other node answers a heartbeat (True), and when its machine says that it is not there."""
@@ -308,19 +361,18 @@ class PeerLink:
         """The other node has just been heard of: if the link is down, try again now."""
         self._hurry.set()
 
-    def send(self, frame: bytes, messages: int = 1) -> None:
-        """Send a frame of so many messages now or, while the other side is away or slow, later or never.
+    def send(self, parcel: bytes, messages: int = 1) -> None:
+        """Send an encoded parcel of so many messages now or, while the other side is away or slow, later or never.
 
-        A frame that is larger than the other side takes is lost, for it would cost the connection.
+        One that is larger than the other side takes, in all its pieces, is lost, for it would cost the connection.
         """
-        size = len(frame) - LENGTH_BYTES
-        if size > self._largest:
+        if len(parcel) > self._message_bytes:
             self.queue.lost += messages
-            self._on_change(f"takes no message so large: {size} bytes, the limit is {self._largest}")
+            self._on_change(f"takes no message so large: {len(parcel)} bytes, the limit is {self._message_bytes}")
         elif self.connected and self._frames is not None and not self._frames.slow and not self.queue:
-            self._frames.send_frame(frame)
+            self._frames.send_frame(framed(parcel, self._frame_bytes))
         else:
-            self.queue.put(frame, messages)
+            self.queue.put(parcel, messages)
 
     async def run(self) -> None:
         """Keep the link up until cancelled."""
@@ -389,7 +441,7 @@ class PeerLink:
 
     def _drain(self) -> None:
         while self.queue and self._frames is not None and self._frames.open and not self._frames.slow:
-            self._frames.send_frame(self.queue.take())
+            self._frames.send_frame(framed(self.queue.take(), self._frame_bytes))
 
     def _say(self, what: str) -> None:
         if what != self._said:

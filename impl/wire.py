@@ -1,10 +1,14 @@
 """What travels on a connection: frames, and what is in them.
 
-A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. The first frame
-of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node answers
-`Welcome`, or `Turned` and closes. After that a peer's connection carries `Parcel`s, of messages that left together, one
-way, for each node opens its own, and back only the answers to heartbeats; a client's carries calls, and their answers
-in any order.
+A frame is a length, four bytes big-endian, and that many bytes of msgpack: one Struct of this module. What is larger
+than the other side takes in a frame is cut, and travels in several: the highest bit of a length says that more of the
+same Struct follows. Only nodes cut what they say, to each other and to clients, and not before both have introduced
+themselves.
+
+The first frame of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node
+answers `Welcome`, or `Turned` and closes. After that a peer's connection carries `Parcel`s, of messages that left
+together, one way, for each node opens its own, and back only the answers to heartbeats; a client's carries calls, and
+their answers in any order.
 
 Clients never handle clocks: what `spec.messages.Found` and `Put` call a context is a token here (`spec.token`).
 """
@@ -26,12 +30,14 @@ from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT, GetWishes, PutWish
 from spec.ring import Member
 from spec.siblings import Siblings
 from spec.trace import Counter
-from spec.types import ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
+from spec.types import LARGEST, ClientId, Config, Key, Limits, Milliseconds, NodeId, Value
 
-PROTOCOL = 7
+PROTOCOL = 8
 """The version of everything in this module; nodes and clients of different versions do not talk."""
 
 LENGTH_BYTES = 4
+MORE = 2**31
+"""Added to the length of a frame that the next one continues."""
 HELLO_BYTES = 64 * 1024
 """The largest first frame."""
 
@@ -42,7 +48,9 @@ ROOM_FOR_CALL_BYTES = 1024 * 1024
 """What a call may need besides key and value: a long context."""
 
 PARCEL_MESSAGES, PARCEL_BYTES = 1024, 1024 * 1024
-"""How many messages a frame between nodes carries at most, and how large it is at most unless it carries one."""
+"""How many messages leave together at most, and how large that is at most unless it is one. No limits that a user could
+meet: nodes group what they send, and no message is too many. That a decoder refuses more at once is part of the
+protocol, for a parcel of tiny messages would take far more room than its bytes."""
 
 CALLS_AT_ONCE = 256
 """Puts and gets of one connection that may wait for their replies; a node reads no more, and a client makes no more."""
@@ -87,7 +95,9 @@ class Welcome(Struct, frozen=True, tag=True):
     call_bytes: int
     """The largest call that it takes."""
     frame_bytes: int
-    """The largest sibling set that it tells."""
+    """The largest sibling set that it tells in one piece."""
+    message_bytes: int
+    """The largest that it tells."""
 
 
 class Turned(Struct, frozen=True, tag=True):
@@ -201,7 +211,7 @@ class PeerStatus(Struct, frozen=True):
     queued: int
     """Messages that wait for the link."""
     lost: int
-    """Messages given up because too many waited."""
+    """Messages given up because too many waited, or because one was too large."""
     opinion: Opinion
     """What the failure detector says of it."""
     owed: int
@@ -296,14 +306,14 @@ def decode(decoder: msgspec.msgpack.Decoder[T], frame: memoryview) -> T:
 
 
 def parcels(epoch: int, envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]]:
-    """The frames of messages of one run that leave together, in their order, and how many are in each."""
+    """The parcels of messages of one run that leave together, in their order, and how many are in each."""
     for at in range(0, len(envelopes), PARCEL_MESSAGES):
         part = envelopes[at : at + PARCEL_MESSAGES]
         body = encode(Parcel(epoch, part))
         if len(body) <= PARCEL_BYTES:
-            yield framed(body), len(part)
+            yield body, len(part)
         else:
-            yield from ((framed(encode(Parcel(epoch, [envelope]))), 1) for envelope in part)
+            yield from ((encode(Parcel(epoch, [envelope])), 1) for envelope in part)
 
 
 def call_bytes(limits: Limits) -> int:
@@ -311,14 +321,21 @@ def call_bytes(limits: Limits) -> int:
     return min(limits.frame_bytes, limits.key_bytes + limits.value_bytes + ROOM_FOR_CALL_BYTES)
 
 
-def reply_bytes(frame_bytes: int) -> int:
-    """The largest reply that a client takes from a node with this limit."""
-    return frame_bytes + ROOM_FOR_ANSWER_BYTES
+def reply_bytes(limit: int) -> int:
+    """What a client takes from a node with this limit, of frames or of messages."""
+    return min(LARGEST, limit + ROOM_FOR_ANSWER_BYTES)
 
 
-def framed(body: bytes) -> bytes:
-    """The frame of an encoded Struct."""
-    return len(body).to_bytes(LENGTH_BYTES) + body
+def framed(body: bytes, most: int = LARGEST) -> bytes:
+    """An encoded Struct in its frame or, if it is larger than so many bytes, in several."""
+    size = len(body)
+    if size <= most:
+        return size.to_bytes(LENGTH_BYTES) + body
+    last, parts = (size - 1) // most * most, list[bytes | memoryview]()
+    for at in range(0, size, most):
+        part = memoryview(body)[at : at + most]
+        parts += [(len(part) + (MORE if at < last else 0)).to_bytes(LENGTH_BYTES), part]
+    return b"".join(parts)
 
 
 HEARTBEAT = framed(encode(Parcel(1)))

@@ -75,7 +75,10 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     remembered_requests: int = 32
     """Request ids that a row remembers, so that a put retried at the same coordinator mints no second dot."""
     frame_bytes: int = 64 * MEBIBYTE
-    """One message on the wire; holds a whole sibling set."""
+    """What is sent in one piece; holds the siblings that N coordinators let be."""
+    message_bytes: int = 256 * MEBIBYTE
+    """One message in all its pieces, and what may wait for one peer. Merging never refuses, so sets outgrow a frame;
+    one that outgrows this is told to nobody, which is said and counted."""
     queued_messages: int = 10_000
     """Messages waiting for one peer; beyond it the oldest are lost, as a network loses them."""
     connections: int = 1024
@@ -101,6 +104,10 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
         """Refuse limits that cannot work (ConfigError)."""
         for name in self.__struct_fields__:
             require_positive(f"limit {name}", getattr(self, name))
+        require(
+            self.message_bytes >= self.frame_bytes,
+            f"limit message_bytes must be at least frame_bytes = {self.frame_bytes}, not {self.message_bytes}",
+        )
 
 
 class Config(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """Whoever does not keep up makes others wait, or loses what may be lost: nothing grows, and others are served.
 
 On real sockets, in both directions: a client that does not read, a node that does not read, and what a set of siblings
-that is larger than a frame may cost.
+that is larger than any message may cost.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Deaf:
         self._opened.append(frames)
 
         def greet(_: memoryview) -> None:
-            frames.send(Welcome(PROTOCOL, self._name, "disk", 2**26, 2**26))
+            frames.send(Welcome(PROTOCOL, self._name, "disk", 2**26, 2**26, 2**26))
             frames.on_frame = ignore
             frames.hold("deaf", self.deaf)
 
@@ -164,7 +164,8 @@ def test_a_node_that_does_not_read_costs_its_queue_and_no_acknowledged_write(
 ) -> None:
     """Node b takes nothing: the others write and read as if it were away, and when it is back nothing is missing."""
     monkeypatch.setattr(transport, "SILENCE_SECONDS", 600.0)  # so that nothing but the queue bounds it
-    limits = Limits(key_bytes=100, value_bytes=100_000, siblings=4, frame_bytes=2_000_000, queued_messages=15)
+    limits = Limits(key_bytes=100, value_bytes=100_000, siblings=4, frame_bytes=2_000_000, message_bytes=2_000_000)
+    limits = structs.replace(limits, queued_messages=15)
     config = structs.replace(THREE, limits=limits, put_timeout_ms=30_000, get_timeout_ms=30_000)
     count = 2 * SOCKET_BYTES // limits.value_bytes
 
@@ -185,7 +186,7 @@ def test_a_node_that_does_not_read_costs_its_queue_and_no_acknowledged_write(
                 for number in range(count):
                     await first.put(b"%d" % number, value(number))
                     most = max(most, link.queue._size + (unsent(link._frames) if link._frames else 0))
-                assert most <= limits.frame_bytes + 4 * limits.value_bytes
+                assert most <= limits.message_bytes + 4 * limits.value_bytes
                 peer = next(peer for peer in (await first.status()).peers if peer.name == B)
                 assert 0 < peer.queued <= limits.queued_messages
                 assert peer.lost > 0
@@ -256,9 +257,10 @@ def test_who_takes_slowly_what_waits_for_it_is_not_given_up(waiting: list[int], 
     assert (wire.looked, wire.aborted) == (looks, 1)
 
 
-def test_a_set_that_outgrows_a_frame_is_told_to_nobody_and_hinders_nobody(tmp_path: Path) -> None:
+def test_a_set_that_outgrows_a_message_is_told_to_nobody_and_hinders_nobody(tmp_path: Path) -> None:
     """The largest set that the limits promise is carried; puts on three sides of a cut can make a larger one."""
-    limits = Limits(key_bytes=1_000, value_bytes=600_000, siblings=2, frame_bytes=3 * 2 * 601_000)
+    most = 3 * 2 * 601_000
+    limits = Limits(key_bytes=1_000, value_bytes=600_000, siblings=2, frame_bytes=most, message_bytes=most)
     config = structs.replace(THREE, r=1, w=1, limits=limits, put_timeout_ms=30_000, get_timeout_ms=30_000)
     names = [A, B, C]
 
@@ -287,7 +289,7 @@ def test_a_set_that_outgrows_a_frame_is_told_to_nobody_and_hinders_nobody(tmp_pa
             for store, name in zip(stores, names, strict=True):
                 await store.put(b"k", name.encode() * 600_000, contexts[0])
             await cut(False)
-            with suppress(OperationFailed):  # a learns what the others hold, until it holds more than a frame
+            with suppress(OperationFailed):  # a learns what the others hold, until it holds more than a message
                 while True:
                     await stores[0].get(b"k")
             with pytest.raises(OperationFailed, match=r"^what is stored is 48\d+ bytes, more than an answer of 46\d+$"):
@@ -297,6 +299,7 @@ def test_a_set_that_outgrows_a_frame_is_told_to_nobody_and_hinders_nobody(tmp_pa
             with pytest.raises(OperationRefused, match="the key has 2 siblings"):
                 await stores[0].put(b"k", b"one more")
             assert any("takes no message so large" in line for node in nodes for line in node.said)
+            assert any(peer.lost for peer in (await stores[0].status()).peers)
             assert not any("disconnected" in line for node in nodes for line in node.said)
             for number, store in enumerate(stores):
                 await store.put(b"other", b"%d" % number, (await stores[0].get(b"other")).context)

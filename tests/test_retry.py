@@ -89,7 +89,7 @@ class Pretender:
                 frames.send(wire.Reply(call.call, told))
 
         def hello(_: memoryview) -> None:
-            frames.send(Welcome(PROTOCOL, self.name, self.incarnation, 100_000, 100_000))
+            frames.send(Welcome(PROTOCOL, self.name, self.incarnation, 100_000, 100_000, 100_000))
             frames.on_frame = called
 
         frames.on_frame = hello

@@ -41,7 +41,7 @@ from impl.wire import (
 )
 from spec.messages import Repair, Written
 from spec.siblings import NO_VERSIONS
-from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId
+from spec.types import LARGEST, ClientId, Config, Key, Limits, NodeId, RequestId
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
 
 pytestmark = pytest.mark.usefixtures("nobody_suspected")
@@ -73,9 +73,9 @@ def test_no_room_is_made_for_a_frame_that_is_too_large() -> None:
     frames, refused = Frames(1000), list[str]()
     frames.on_refused = refused.append
     feed(frames, (2**32 - 1).to_bytes(4), [])
-    assert refused == ["a frame of 4294967295 bytes; the limit is 1000"]
-    large = Frames(2**31)
-    feed(large, (2**31).to_bytes(4) + b"x" * 10, [])
+    assert refused == ["a frame of 2147483647 bytes; the limit is 1000"]
+    large = Frames(LARGEST)
+    feed(large, LARGEST.to_bytes(4) + b"x" * 10, [])
     assert len(large.get_buffer(-1)) < 100_000
 
 
@@ -104,14 +104,14 @@ def test_a_queue_keeps_the_newest_within_its_limits(sent: list[tuple[bytes, int]
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, PARCEL_MESSAGES))
-def test_messages_leave_in_order_in_frames_that_the_other_side_takes(sizes: list[int], copies: int) -> None:
+def test_messages_leave_in_order_in_parcels_that_the_other_side_takes(sizes: list[int], copies: int) -> None:
     messages = [Repair(Key(b"k" * (size * PARCEL_BYTES // 3)), NO_VERSIONS) for size in sizes]
     envelopes = [Envelope(1, 0, message) for message in messages] * (copies if sum(sizes) == 0 else 1)
     got = list[Envelope]()
-    for frame, count in parcels(7, envelopes):
-        parcel = parcel_decoder.decode(frame[4:])
+    for body, count in parcels(7, envelopes):
+        parcel = parcel_decoder.decode(body)
         assert (parcel.epoch, len(parcel.envelopes)) == (7, count)
-        assert count == 1 or len(frame) <= PARCEL_BYTES + 4
+        assert count == 1 or len(body) <= PARCEL_BYTES
         got += parcel.envelopes
     assert got == envelopes
 
@@ -252,6 +252,24 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
     with_node(test, tmp_path)
 
 
+def test_nobody_but_a_node_that_has_introduced_itself_may_send_pieces(tmp_path: Path) -> None:
+    async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
+        for hello, bodies, reason in [
+            (None, encode(CLIENT), "here messages are whole"),
+            (None, encode(PEER), "here messages are whole"),
+            (CLIENT, encode(CallStatus(-1)), "here messages are whole"),
+            (PEER, b"\xc1 is no parcel", "malformed"),  # it was put together
+        ]:
+            raw = await connect()
+            if hello is not None:
+                await raw.say(encode(hello))
+                await raw.hear()
+            raw.writer.write(framed(bodies, 5))
+            assert reason in await raw.turned()
+
+    with_node(test, tmp_path)
+
+
 def test_a_client_may_ask_nothing_that_is_no_call(tmp_path: Path) -> None:
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
         for bad in (encode(CallGet(0, Key(b"k"))), encode(PARCEL), encode({"type": "CallX"})):
@@ -362,7 +380,7 @@ def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytes
             def take(frame: memoryview) -> None:
                 mine.append(bytes(frame))
                 if len(mine) == 1:
-                    frames.send(Welcome(PROTOCOL, B, "disk", 10_000, 10_000))
+                    frames.send(Welcome(PROTOCOL, B, "disk", 10_000, 10_000, 10_000))
                 elif len(heard) > 1:  # the second time it answers
                     frames.send(Alive())
 
@@ -372,7 +390,7 @@ def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytes
         address = Address("127.0.0.1", free_ports(1)[0])
         server = await listen(address, accept)
         await server.start_serving()
-        link = PeerLink(address, PEER, Queue(10, 10_000), 10_000, said.append)
+        link = PeerLink(address, PEER, Limits(), said.append)
         running = asyncio.create_task(link.run())
         while len(heard) < 2 or len(heard[1]) < 20:  # twenty heartbeats last longer than a silence may
             await asyncio.sleep(0.02)

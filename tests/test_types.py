@@ -29,6 +29,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         "limit frame_bytes must hold a whole sibling set: at least n x siblings x (value_bytes + key_bytes) = "
         "50528256, not 1048576",
     ),
+    (
+        lambda: Limits(message_bytes=MEBIBYTE),
+        "limit message_bytes must be at least frame_bytes = 67108864, not 1048576",
+    ),
     (lambda: Member(NodeId("")), "a node must have a name"),
     (lambda: Member(NodeId("a"), weight=0), "the weight of node a must be 1 to 1000, not 0"),
     (lambda: Member(NodeId("a"), weight=1001), "the weight of node a must be 1 to 1000, not 1001"),

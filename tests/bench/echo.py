@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from impl.process import GC_THRESHOLDS, loop_factory
 from impl.storage import CHECKPOINT_PAGES, PAGE_CACHE_KIB
-from impl.transport import Address, Frames, PeerLink, Queue, listen, parse_address
+from impl.transport import Address, Frames, PeerLink, listen, parse_address
 from impl.wire import (
     HEARTBEAT,
     LENGTH_BYTES,
@@ -35,7 +35,7 @@ from impl.wire import (
     framed,
     hello_decoder,
 )
-from spec.types import NodeId
+from spec.types import Limits, NodeId
 
 FRAME_BYTES = 1024 * 1024
 
@@ -90,9 +90,7 @@ class Echo:
         self._numbers = count(1)
         self._events: list[Asked | Noted] = []
         self.links = {
-            peer: PeerLink(
-                address, PeerHello(PROTOCOL, name, peer, b""), Queue(10_000, 1 << 26), 1 << 26, lambda *_: None
-            )
+            peer: PeerLink(address, PeerHello(PROTOCOL, name, peer, b""), Limits(), lambda *_: None)
             for peer, address in addresses.items()
             if peer != name
         }
@@ -103,7 +101,7 @@ class Echo:
 
         def hello(frame: memoryview) -> None:
             said = hello_decoder.decode(frame)
-            frames.send(Welcome(PROTOCOL, self._name, "", FRAME_BYTES, FRAME_BYTES))
+            frames.send(Welcome(PROTOCOL, self._name, "", FRAME_BYTES, FRAME_BYTES, FRAME_BYTES))
             if isinstance(said, PeerHello):
                 frames.on_frame = lambda frame: noted(said.source, frame)
             else:
@@ -163,7 +161,7 @@ class Echo:
             self._values.update(written)
         for peer, notes in leaving.items():
             if notes:
-                self.links[peer].send(framed(encode(notes)), len(notes))
+                self.links[peer].send(encode(notes), len(notes))
         for asked, value in replies:
             asked.frames.send_frame(framed(encode((asked.call.call, Echoed(value)))))
 
