@@ -37,7 +37,7 @@ def audit(
         if max_states is not None and max_states < 1:
             raise UsageError(f"an audit of at most {max_states} states tries nothing: give at least 1")
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     audits = list(audit_all(machine, max_states or MOST_STATES))
     if json:

@@ -30,6 +30,7 @@ from checker.outcome import Bounds, How, ModelError, Result, Verdict
 from checker.reduce import explore_reduced
 from checker.report import as_json, as_text, as_trace, model_error_text, progress_json, progress_line
 from checker.story import tell_in_one_line
+from spec.text import printable
 
 P = TypeVar("P")
 HOLDS, VIOLATED, USAGE, INCOMPLETE, OUR_BUG = range(5)
@@ -56,6 +57,10 @@ class Streams(NamedTuple):
     def standard(cls) -> "Streams":
         """The process's own."""
         return cls(sys.stdin, sys.stdout, sys.stderr)
+
+    def complain(self, line: object) -> None:
+        """Say in a line why it cannot be done; it may quote a file."""
+        print(printable(str(line)), file=self.stderr)
 
 
 def check(
@@ -88,7 +93,7 @@ def check(
         validate(bounds, graph)
         validate_reduction(how)
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
     meter = Meter(streams.stderr, progress_json if json else progress_line) if watching else None
@@ -99,7 +104,7 @@ def check(
             result = explore_reduced(machine, bounds, tell) if how.reduce else search(machine, how, bounds, tell)
         runs = judged_runs(machine, bounds, result)
     except CheckpointError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     except ModelError as error:
         print(model_error_text(machine, error), file=streams.stderr)

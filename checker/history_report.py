@@ -30,6 +30,7 @@ from spec.actions import Action
 from spec.messages import Found, Put, Stored
 from spec.properties import CLAIMS, is_promised
 from spec.quorum import AS_CONFIGURED_GET, AS_CONFIGURED_PUT
+from spec.text import paragraph
 from spec.types import Config
 from spec.world import State
 
@@ -78,10 +79,10 @@ def history(
     try:
         calls, config = of_trace(registry, run) if run.is_file() else (read_history(run), configuration(run) or UNKNOWN)
     except (NoLogs, UsageError, ItfError) as error:
-        print(f"{run}: {error}", file=streams.stderr)
+        streams.complain(f"{run}: {error}")
         return USAGE
     except Invalid as invalid:
-        print(f"{run}: {invalid.problem.places[0]}: {invalid.problem.said}", file=streams.stderr)
+        streams.complain(f"{run}: {invalid.problem.places[0]}: {invalid.problem.said}")
         return USAGE
     report = examine(calls, linearizable, config)
     print(indented(report) if json else told(str(run), report), file=streams.stdout)
@@ -180,7 +181,7 @@ def told(run: str, report: HistoryReport) -> str:
     lines += [f"  {name:<{width}}  not promised by this configuration" for name in report.not_promised]
     for failure in report.failures:
         lines += ["", f"{failure.claim} fails of key {failure.key}: {failure.clause}", *axis(failure.calls)]
-    return "\n".join(lines)
+    return paragraph(lines)
 
 
 def axis(calls: Sequence[ReportedCall]) -> list[str]:

@@ -44,7 +44,7 @@ def interact(
         machine = machine_of(registry, name)
         validate(Bounds(), out)
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     walk = _Walk(machine, streams, Random(seed))
     try:

@@ -61,7 +61,7 @@ def liveness(
         machine = machine_of(registry, name)
         validate(bounds, out)
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     try:
         result = check_liveness(machine, bounds)

@@ -32,6 +32,7 @@ from spec.events import (
     request_of,
 )
 from spec.messages import Fetched, Forward, Handoff, Read, Repair, Taken, Write
+from spec.text import printable
 from spec.trace import Invoked, Returned, Step
 from spec.types import Key, RequestId
 from spec.views import show_set
@@ -54,20 +55,19 @@ def play_back(
         logs = read_logs(directory, live=live)
         order = decided(logs)
     except NoLogs as nothing:
-        print(f"ringspec replay: {nothing}", file=streams.stderr)
+        streams.complain(f"ringspec replay: {nothing}")
         return USAGE
     except Invalid as invalid:
         problem = invalid.problem
-        print(
-            f"{directory} is not a run of the specification: {problem.places[0]}: {problem.said}", file=streams.stderr
-        )
+        streams.complain(f"{directory} is not a run of the specification: {problem.places[0]}: {problem.said}")
         return VIOLATED
     about = keys_of(logs)
     entries = [at for at in order if key is None or key in concerned(logs, at, about)]
     if key is not None and not entries:
-        print(f"ringspec replay: nothing in {directory} is about {tell_value(key)}", file=streams.stderr)
+        streams.complain(f"ringspec replay: nothing in {directory} is about {tell_value(key)}")
         return USAGE
-    told = [f"{number:4}  " + "\n        ".join(tell_entry(logs, at)) for number, at in enumerate(entries)]
+    stories = [map(printable, tell_entry(logs, at)) for at in entries]
+    told = [f"{number:4}  " + "\n        ".join(story) for number, story in enumerate(stories)]
     if step:
         browse(told, streams)
     else:

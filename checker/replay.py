@@ -19,13 +19,14 @@ from checker.machine import Always, ClaimsLiveness, Eventually, Transition
 from checker.outcome import DEADLOCK, DEADLOCK_CLAUSE, Step
 from checker.report import params_of
 from checker.story import WIDTH, action_told, changes, tell_path, tell_step
+from spec.text import paragraph
 
 
 class Replayed(Struct, frozen=True):
-    """How far the machine went along; `divergence` says where it parted from the trace, or is empty."""
+    """How far the machine went along; `divergence` says, in lines, where it parted from the trace, if it did."""
 
     path: tuple[Step[object, object], ...]
-    divergence: str = ""
+    divergence: tuple[str, ...] = ()
 
 
 def replay(registry: Registry, file: Path, *, step: bool = False, streams: Streams | None = None) -> int:
@@ -38,20 +39,20 @@ def replay(registry: Registry, file: Path, *, step: bool = False, streams: Strea
         scanned = read(file)
         machine = machine_for(registry, scanned)
     except (UsageError, ItfError) as error:
-        print(f"{file}: {error}", file=streams.stderr)
+        streams.complain(f"{file}: {error}")
         return USAGE
     try:
         replayed = follow(machine, scanned)
         ending = outcome(machine, scanned, replayed)
     except Exception as error:
-        print(f"{scanned.about.machine}: the model is at fault: {type(error).__name__}: {error}", file=streams.stderr)
+        streams.complain(f"{scanned.about.machine}: the model is at fault: {type(error).__name__}: {error}")
         return OUR_BUG
     if step:
         walk_through(machine, replayed.path, streams)
     else:
         print(tell_path(machine, replayed.path), end="\n\n" if replayed.path else "", file=streams.stdout)
     good = not replayed.divergence and ending.good
-    print(ending.text, file=streams.stdout)
+    print(paragraph(ending.lines), file=streams.stdout)
     return HOLDS if good else VIOLATED
 
 
@@ -59,7 +60,7 @@ class Ending(Struct, frozen=True):
     """What there is to say at the end, and whether the trace was right."""
 
     good: bool
-    text: str
+    lines: tuple[str, ...]
 
 
 def read(file: Path) -> Scanned:
@@ -98,11 +99,11 @@ def follow(machine: AnyMachine, scanned: Scanned) -> Replayed:
             possible = [Step(a, after) for a, after in machine.transitions(path[-1].state)]
         fitting = [s for s in possible if index == 0 or normal(encode_action(s.action)) == normal(action)]
         if not fitting:
-            return Replayed(tuple(path), _impossible(machine, index, action, possible))
+            return Replayed(tuple(path), tuple(_impossible(machine, index, action, possible)))
         found = next((s for s in fitting if normal_state(encode_state(s.state)) == wanted), None)
         if found is None:
             ours = normal_state(encode_state(fitting[0].state))
-            return Replayed(tuple(path), "\n".join(_different(machine, index, fitting[0], wanted, ours)))
+            return Replayed(tuple(path), tuple(_different(machine, index, fitting[0], wanted, ours)))
         path.append(found)
     return Replayed(tuple(path))
 
@@ -120,14 +121,14 @@ def outcome(machine: AnyMachine, scanned: Scanned, replayed: Replayed) -> Ending
     if scanned.loop is not None:
         return endless(machine, about, replayed.path, scanned.loop)
     if not about.property:
-        return Ending(True, f"the machine takes all {len(replayed.path) - 1} steps")
+        return Ending(True, (f"the machine takes all {len(replayed.path) - 1} steps",))
     clause = failing(machine, about.property, replayed.path)
     if clause is None:
-        return Ending(False, f"the trace says that {about.property} fails at the end: here it holds")
+        return Ending(False, (f"the trace says that {about.property} fails at the end: here it holds",))
     if clause != about.clause:
-        return Ending(False, f"{about.property} fails, but otherwise than recorded\n"
-                             f"  recorded: {about.clause}\n  now:      {clause}")  # fmt: skip
-    return Ending(True, f"{about.property} fails: {clause}")
+        told = f"{about.property} fails, but otherwise than recorded"
+        return Ending(False, (told, f"  recorded: {about.clause}", f"  now:      {clause}"))
+    return Ending(True, (f"{about.property} fails: {clause}",))
 
 
 def endless(machine: AnyMachine, about: About, path: tuple[Step[object, object], ...], loop: int) -> Ending:
@@ -137,12 +138,12 @@ def endless(machine: AnyMachine, about: About, path: tuple[Step[object, object],
     claims = list(machine.liveness) if isinstance(machine, ClaimsLiveness) else []
     claim = next((claim for claim in claims if claim.name == about.property), None)
     if claim is None or not isinstance(machine, ClaimsLiveness):
-        return Ending(False, f"{about.machine} claims no {about.property!r} of runs that go on for ever")
+        return Ending(False, (f"{about.machine} claims no {about.property!r} of runs that go on for ever",))
     stays = loop == len(path) - 1
     if not stays and (loop == 0 or path[loop - 1].state != path[-1].state):
-        return Ending(False, f"the last state does not lead back to step {loop}")
+        return Ending(False, (f"the last state does not lead back to step {loop}",))
     if (unfair := why_unfair(machine, machine.fairness, path[-1:] if stays else path[loop - 1 :])) is not None:
-        return Ending(False, f"this run is not fair, so that it is none against {about.property}: {unfair}")
+        return Ending(False, (f"this run is not fair, so that it is none against {about.property}: {unfair}",))
     states = [step.state for step in path]
     if isinstance(claim, Eventually):
         fails = not any(map(claim.holds, states))
@@ -151,9 +152,9 @@ def endless(machine: AnyMachine, about: About, path: tuple[Step[object, object],
             claim.cause(state) and not any(map(claim.effect, states[index:])) for index, state in enumerate(states)
         )
     if not fails:
-        return Ending(False, f"the trace says that {about.property} fails: of this run it holds")
+        return Ending(False, (f"the trace says that {about.property} fails: of this run it holds",))
     there = "and there it stays" if stays else f"after the last step it goes on with step {loop}, for ever"
-    return Ending(True, f"{there}\n\n{about.property} fails: {about.clause}")
+    return Ending(True, (there, "", f"{about.property} fails: {about.clause}"))
 
 
 def failing(machine: AnyMachine, name: str, path: tuple[Step[object, object], ...]) -> str | None:
@@ -199,14 +200,12 @@ def _number(answer: str) -> int:
     return int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 10 else -1
 
 
-def _impossible(machine: AnyMachine, index: int, action: Json, possible: list[Step[object, object]]) -> str:
+def _impossible(machine: AnyMachine, index: int, action: Json, possible: list[Step[object, object]]) -> Iterator[str]:
     """The recorded action is none of those that the machine has here."""
-    lines = [
-        f"step {index} differs: the machine does not have the recorded action here",
-        f"  recorded: {text_of(action)}",
-    ]
+    yield f"step {index} differs: the machine does not have the recorded action here"
+    lines = [f"  recorded: {text_of(action)}"]
     lines += [f"  possible: {action_told(machine, step.action)}" for step in possible] or ["  possible: nothing"]
-    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines)
+    yield from (line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines)
 
 
 def _different(

@@ -69,7 +69,7 @@ def run_simulation(
         machine = machine_of(registry, name)
         validate(plan, out)
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     watching = streams.stderr.isatty() if progress is None else progress
     meter = Meter(streams.stderr, walked_json if json else walked_line) if watching else None

@@ -166,7 +166,7 @@ def swarm(
             worst = min(worst, done.code, key=WORST_FIRST.index)
             print(done.report.replace("\n", "") if as_json and done.report else told(done), file=streams.stdout)
     except UsageError as error:
-        print(error, file=streams.stderr)
+        streams.complain(error)
         return USAGE
     return worst
 

@@ -32,6 +32,7 @@ from checker.story import WIDTH
 from spec.events import Invoke
 from spec.properties import CLAIMS
 from spec.protocol import ACTIONS
+from spec.text import paragraph, printable
 from spec.trace import Invoked
 
 VALID, INVALID, USAGE, OUR_BUG = 0, 1, 2, 4
@@ -167,7 +168,7 @@ def validate(
     try:
         report = examine(directory, live=live, orders=orders, seed=seed, refine=refine)
     except NoLogs as nothing:
-        print(f"ringspec validate: {nothing}", file=sys.stderr)
+        print(printable(f"ringspec validate: {nothing}"), file=sys.stderr)
         return USAGE
     except Exception:  # whatever else comes up is our own mistake, and worth a traceback
         traceback.print_exc()
@@ -186,7 +187,7 @@ def told(directory: Path, report: Report) -> str:
     if problem is not None:
         where = [f"  {problem.places[0]}", *(f"  see also {place}" for place in problem.places[1:])]
         lines = [f"{directory} is not a run of the specification: {problem.rule}", *where, f"  {problem.said}"]
-        return "\n".join([*lines, *(f"    {line}" for line in problem.detail)])
+        return paragraph([*lines, *(f"    {line}" for line in problem.detail)])
     crashes = f", {count(report.restarts, 'restart')}" if report.restarts else ""
     seen = f"{count(report.messages, 'message')} received"
     seen += f", {report.repeated:,} of them again" if report.repeated else ""
@@ -209,7 +210,7 @@ def told(directory: Path, report: Report) -> str:
         note = "" if judged.at_stake else "   nothing was at stake"
         note = note if judged.times else "   not promised by this configuration, or nothing to judge"
         lines.append(f"    {judged.name:<{width}}  {judged.times:>9,} times{note}")
-    return "\n".join([*lines, f"  {report.seconds:.1f} s"])
+    return paragraph([*lines, f"  {report.seconds:.1f} s"])
 
 
 def summed(refinement: RunRefinement) -> Refined:

@@ -15,6 +15,7 @@ from impl.console import (
     print_json,
     say,
     shown,
+    tell,
     timeout_option,
     with_client,
     write_out,
@@ -68,7 +69,7 @@ def ring(key: str | None, hex_key: bool, as_json: bool, timeout: float | None, n
                 print_json({"owners": owners, "partition": where})
             else:
                 say(f"{shown(name)} is in partition {where} of {status.config.partitions}")
-                click.echo(" ".join(owners))
+                tell(" ".join(owners))
             return 0
         statuses = await client.statuses()
         rows = ring_rows(status, built, statuses)

@@ -89,7 +89,19 @@ def size_option(name: str, meaning: str) -> Callable[[Callable[..., None]], Call
 
 def say(line: str) -> None:
     """Tell the user something that is not the result."""
-    click.echo(line, err=True)
+    click.echo(printed(line), err=True)
+
+
+def tell(line: str) -> None:
+    """A line of the result, where that is text for people."""
+    click.echo(printed(line))
+
+
+def printed(line: str) -> str:
+    """A line that can do nothing but be read."""
+    from spec.text import printable  # no sooner: a command may put a bug into the specification first
+
+    return printable(line)
 
 
 def write_out(data: bytes) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """One clear line: what was wrong and, where it helps, what would be right. Never our own bug."""
+    """One clear line: what was wrong and, where it helps, what would be right. Never our own bug.
+
+    It may quote what a node or a file says, so it is made printable here.
+    """
 
     def __init__(self, problem: str, *, status: int = 1) -> None:
         """`status` is the exit status of a command that ends with it; 2 is wrong usage."""
-        super().__init__(problem)
+        from spec.text import printable  # no sooner: a command may put a bug into the specification first
+
+        super().__init__(printable(problem))
         self.status = status
 
 

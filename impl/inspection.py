@@ -17,7 +17,7 @@ from msgspec import Struct
 from sqlite_utils import Database
 from sqlite_utils.db import Table
 
-from impl.console import print_json, shown
+from impl.console import print_json, shown, tell
 from impl.errors import UserError, one_line
 from impl.show import number, plural, size
 from impl.storage import APPLICATION_ID, MIGRATIONS, NOT_OURS, SMALLEST_BYTES, applied_migrations, refusal
@@ -97,7 +97,8 @@ class Inspected:
             raise UserError(f"{self._path} holds no row of {shown(key)}")
         if key is None and count < about.tables["rows"]:
             lines.append(f"… and {plural(about.tables['rows'] - count, 'more row')}; --limit 0 shows all")
-        print("\n".join(lines))
+        for line in lines:
+            tell(line)
 
 
 def table(database: Database, name: str) -> Table:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol, TypeAlias
 
+from spec.text import printable
+
 LogFormat: TypeAlias = Literal["text", "json"]
 
 
@@ -39,6 +41,8 @@ def node_log(node: str, style: LogFormat) -> Say:
     )
 
     def say(event: str, /, **about: str | int) -> None:
+        if style == "text":  # JSON escapes by itself
+            about = {name: printable(value) if isinstance(value, str) else value for name, value in about.items()}
         logger.info(event, node=node, **about)
 
     return say

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from impl.meters import Waits
 from impl.wire import Status
 from spec.quorum import sizes
 from spec.ring import Ring
+from spec.text import printable
 from spec.types import Config, NodeId
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def operations(status: Status) -> int:
 def marks_of(names: list[NodeId]) -> dict[NodeId, str]:
     """A letter for each node: its initial where that tells them apart, else letters in order, `*` when they run out."""
     initials = [name[0] for name in names]
-    if len(set(initials)) == len(names):
+    if len(set(initials)) == len(names) and "".join(initials).isalnum():
         return dict(zip(names, initials, strict=True))
     letters = string.ascii_lowercase + string.ascii_uppercase + string.digits
     return {name: letters[i] if i < len(letters) else "*" for i, name in enumerate(names)}
@@ -161,11 +162,12 @@ def show_ring(config: Config, ring: Ring, rows: list[RingRow]) -> None:
 def show_status(status: Status) -> None:
     """A node's status for people."""
     from rich.table import Table
+    from rich.text import Text
 
     config, console = status.config, terminal()
 
     def tell(what: str, said: str) -> None:
-        console.print(f"{what:<9} {said}", markup=False)
+        console.print(f"{what:<9} {said}")
 
     stopping = ", stopping" if status.stopping else ""
     console.print(f"node {status.node} at {status.address}, run {status.epoch}, up {span(status.uptime)}{stopping}")
@@ -199,7 +201,7 @@ def show_status(status: Status) -> None:
                 name, no_wrap=True, justify="right" if name in ("queued", "lost", "owed", "phi") else "left"
             )
         for peer in status.peers:
-            up, opinion = "up" if peer.connected else "[bold]down[/]", peer.opinion
+            up, opinion = Text("up") if peer.connected else Text("down", "bold"), peer.opinion
             heard = "never" if opinion.heard_seconds is None else f"{opinion.heard_seconds:.1f} s ago"
             numbers = map(number, (peer.queued, peer.lost, peer.owed))
             table.add_row(peer.name, peer.address, up, *numbers, heard, f"{opinion.phi:.1f}", suspected(opinion))
@@ -283,8 +285,14 @@ def terminal() -> Console:
     """Where all is printed: not cut to the width of what is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDE)
+    class Plain(Console):
+        """What a node says is text: it is neither markup nor a command to the terminal."""
+
+        def render_str(self, text: str, **options: Any) -> Text:  # Any: rich's own options, handed on
+            return super().render_str(printable(text), **options)
+
+    width = None if Console().is_terminal else WIDE
+    return Plain(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
 
 def onoff(state: bool) -> str:
