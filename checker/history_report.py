@@ -81,6 +81,9 @@ def history(
     except (NoLogs, UsageError, ItfError) as error:
         streams.complain(f"{run}: {error}")
         return USAGE
+    except OSError as error:
+        streams.complain(f"{run}: {error.strerror}")
+        return USAGE
     except Invalid as invalid:
         streams.complain(f"{run}: {invalid.problem.places[0]}: {invalid.problem.said}")
         return USAGE

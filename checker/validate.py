@@ -170,6 +170,9 @@ def validate(
     except NoLogs as nothing:
         print(printable(f"ringspec validate: {nothing}"), file=sys.stderr)
         return USAGE
+    except OSError as error:
+        print(printable(f"ringspec validate: {directory}: {error.strerror}"), file=sys.stderr)
+        return USAGE
     except Exception:  # whatever else comes up is our own mistake, and worth a traceback
         traceback.print_exc()
         say("ringspec validate: this is a bug of ringspec, not of the run")

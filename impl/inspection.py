@@ -1,15 +1,19 @@
 """What the data file of a node at rest holds, for `ringspec inspect`.
 
-The file is locked as a node would lock it, so that no node can start on it meanwhile, and a running node's is refused.
-It is only read: not even an older file is brought up to date. (A write-ahead log that a killed node left beside it is
-folded in by SQLite, as at any opening.)
+No node can start on the file meanwhile, and a running node's is refused. Nothing about it changes: an older one is not
+brought up to date, and a write-ahead log that a killed node left is read with the file, not folded into it.
+
+SQLite folds it in when the last connection closes that can write, and only such a one can lock out others. So there are
+two: one that can write holds the lock, for this process alone (the VFS `unix-excl`, which also spares a file of shared
+memory), and one that cannot reads. The first is closed while the other is still there, and so is not the last. Only
+where there is no log it closes last: opening made an empty one, and it takes that away again.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,9 +22,10 @@ from sqlite_utils import Database
 from sqlite_utils.db import Table
 
 from impl.console import print_json, shown, tell
+from impl.datafile import NOT_OURS, data_bytes, require_place, write_ahead_log
 from impl.errors import UserError, one_line
 from impl.show import number, plural, size
-from impl.storage import APPLICATION_ID, MIGRATIONS, NOT_OURS, SMALLEST_BYTES, applied_migrations, refusal
+from impl.storage import APPLICATION_ID, MIGRATIONS, applied_migrations, refusal
 from spec.clock import show_clock
 from spec.rows import Disk, Row
 from spec.siblings import context_of
@@ -59,7 +64,7 @@ class Inspected:
         applied = applied_migrations(self._db.conn)
         return About(
             file=str(self._path),
-            data_bytes=self._path.stat().st_size,
+            data_bytes=data_bytes(self._path),
             schema=tuple(sorted(applied)),
             current=applied == set(MIGRATIONS),
             facts={name: shown(value) for name, value in facts.items()},
@@ -150,22 +155,30 @@ def as_json_row(row: Row) -> dict[str, object]:
 @contextmanager
 def inspect_file(path: Path) -> Iterator[Inspected]:
     """A data file at rest, locked until the end of the block. Raises UserError, and changes nothing."""
-    if not path.is_file():
-        raise UserError(f"there is no data file {path}")
-    if path.stat().st_size < SMALLEST_BYTES:
-        raise UserError(NOT_OURS.format(path))
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    require_place(path, new=False)
     try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # locked from the first read on
-        connection.execute("PRAGMA query_only = ON")
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise UserError(NOT_OURS.format(path))
-        if not applied_migrations(connection) <= set(MIGRATIONS):
-            raise UserError(f"data file {path} was written by a newer version of ringspec; use that one")
-        yield Inspected(connection, path)
+        with locked_for_reading(path) as connection:
+            if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise UserError(NOT_OURS.format(path))
+            if not applied_migrations(connection) <= set(MIGRATIONS):
+                raise UserError(f"data file {path} was written by a newer version of ringspec; use that one")
+            yield Inspected(connection, path)
     except sqlite3.Error as error:
         raise UserError(refusal(path, error)) from None
     except (msgspec.DecodeError, ValueError) as error:
         raise UserError(f"data file {path} is damaged: {one_line(error)}") from None
-    finally:
-        connection.close()
+
+
+@contextmanager
+def locked_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, while another keeps everybody out. Raises sqlite3.Error."""
+    log, name = write_ahead_log(path), path.absolute().as_uri()
+    had_log = log.exists()
+    with closing(sqlite3.connect(f"{name}?mode=rw&vfs=unix-excl", uri=True, timeout=0)) as keeper:
+        keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()  # locked from the first read on
+        with closing(sqlite3.connect(f"{name}?mode=ro&vfs=unix-excl", uri=True, timeout=0)) as reader:
+            try:
+                yield reader
+            finally:
+                if had_log or (log.exists() and log.stat().st_size):
+                    keeper.close()

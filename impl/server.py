@@ -21,8 +21,8 @@ import signal
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from impl.datafile import data_bytes
 from impl.deadlines import deadline, worth_beginning
 from impl.door import Door
 from impl.meters import Meters
@@ -362,11 +362,6 @@ class Server:
             data_bytes=data_bytes(settings.data),
             counts=self.meters.counts(),
         )
-
-
-def data_bytes(data: Path) -> int:
-    """How large a data file and its write-ahead log are; asked of the file system, never of the content."""
-    return sum(path.stat().st_size for path in (data, Path(f"{data}-wal")) if path.exists())
 
 
 class Plug:

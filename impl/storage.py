@@ -30,6 +30,7 @@ from pathlib import Path
 import msgspec
 
 from impl.cache import RowCache
+from impl.datafile import NOT_OURS, require_place
 from impl.errors import UserError, one_line
 from impl.hints import HintChanges, Hints
 from spec.events import StorageWrite, WriteDisk
@@ -42,16 +43,11 @@ APPLICATION_ID = int.from_bytes(b"Ring")
 MEMORY = Path(":memory:")
 """No file: a disk that is gone when it is closed, for tests."""
 
-SMALLEST_BYTES = 512
-"""SQLite takes a file that is smaller than its smallest page for an empty database, and would overwrite it."""
-
 CHECKPOINT_PAGES = 4000
 """How many pages of 4 KiB the write-ahead log gathers before they are written back."""
 
 PAGE_CACHE_KIB = 32 * 1024
 """What SQLite keeps of the file in memory."""
-
-NOT_OURS = "{} is not a ringspec data file; name another, or a new one"
 
 MIGRATIONS = ("m001_rows_and_log", "m002_log_in_parts", "m003_hints", "m004_snapshot")
 """What brings an empty file to the present schema, in order; `impl.schema` holds what each does."""
@@ -342,15 +338,7 @@ def open_storage(path: Path, node: NodeId | None = None) -> Storage:
     Raises UserError, and changes nothing, if it is held by another process, unreadable, foreign, newer than this
     program, or another node's.
     """
-    if node is None and not path.is_file():
-        raise UserError(f"there is no data file {path}")
-    if path.is_dir():
-        raise UserError(f"data file {path} is a directory")
-    if not path.parent.is_dir():
-        raise UserError(f"there is no directory {path.parent} for the data file {path.name}")
-    if path.is_file() and 0 < path.stat().st_size < SMALLEST_BYTES:
-        # Asked of the size, never of the content: closing a file gives up the locks that this process has on it.
-        raise UserError(NOT_OURS.format(path))
+    require_place(path, new=node is not None)
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
