@@ -12,7 +12,7 @@ everywhere. Positions are 16 bytes, compared as bytes: msgpack has no 128-bit in
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import md5
 
@@ -68,10 +68,21 @@ def tokens_of(member: Member, per_weight: int) -> list[tuple[bytes, NodeId]]:
     return [(position_of(f"{member.name}#{i}".encode()), member.name) for i in range(member.weight * per_weight)]
 
 
-def walk_from(position: bytes, tokens: list[tuple[bytes, NodeId]]) -> list[NodeId]:
-    """Each node once, in the order in which its first token is met clockwise from the position."""
-    start = bisect_left(tokens, (position, NodeId("")))
-    return list(dict.fromkeys(node for _, node in tokens[start:] + tokens[:start]))
+def walks_of(tokens: Sequence[tuple[bytes, NodeId]], partitions: int) -> Iterator[list[NodeId]]:
+    """The walk of each partition, the last one first: each node once, as its first token is met clockwise.
+
+    The last partition ends where the circle begins. From there it is gone backwards: the walk from a token on is that
+    from the next one on, with this token's node moved to its front.
+    """
+    walk, at = list(dict.fromkeys([node for _, node in tokens])), len(tokens)
+    yield walk
+    for partition in range(partitions - 1, 0, -1):
+        start = (partition * POSITIONS // partitions).to_bytes(16)
+        while at and tokens[at - 1][0] >= start:
+            at -= 1
+            node = tokens[at][1]
+            walk = [node, *(other for other in walk if other != node)]
+        yield walk
 
 
 def spread(walk: list[NodeId], zones: dict[NodeId, str], n: int) -> tuple[NodeId, ...]:
@@ -97,9 +108,8 @@ def build_ring(members: tuple[Member, ...], config: Config) -> Ring:
     require(len(members) >= config.n, f"n = {config.n} replicas need at least {config.n} nodes, not {len(members)}")
     tokens = sorted(token for member in members for token in tokens_of(member, config.tokens))
     zones = {member.name: member.zone for member in members}
-    ends = [((p + 1) * POSITIONS // config.partitions) % POSITIONS for p in range(config.partitions)]
-    walks = tuple(spread(walk_from(end.to_bytes(16), tokens), zones, config.n) for end in ends)
-    return Ring(members=tuple(sorted(members)), walks=walks)
+    walks = [spread(walk, zones, config.n) for walk in walks_of(tokens, config.partitions)]
+    return Ring(members=tuple(sorted(members)), walks=tuple(reversed(walks)))
 
 
 def walk_of(ring: Ring, key: Key) -> tuple[NodeId, ...]:

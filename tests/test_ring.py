@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spec.ring import POSITIONS, Member, build_ring, owners_of, partition_of, position_of, tokens_of, walk_from
+from spec.ring import POSITIONS, Member, build_ring, owners_of, partition_of, position_of, tokens_of, walks_of
 from spec.types import Config, ConfigError, Key, NodeId
 from tests.strategies import configs, memberships
 
@@ -74,13 +74,19 @@ def test_a_key_is_in_the_partition_where_its_md5_falls(key: bytes, partitions: i
 
 
 def test_a_walk_goes_round_the_circle() -> None:
-    a, b = NodeId("a"), NodeId("b")
-    low, high = (1).to_bytes(16), (9).to_bytes(16)
-    tokens = [(low, a), (high, b)]
-    assert walk_from((0).to_bytes(16), tokens) == [a, b]
-    assert walk_from(low, tokens) == [a, b], "a token at the very position is met first"
-    assert walk_from((2).to_bytes(16), tokens) == [b, a]
-    assert walk_from((10).to_bytes(16), tokens) == [a, b]
+    a, b, quarter = NodeId("a"), NodeId("b"), POSITIONS // 4
+    tokens = [(quarter.to_bytes(16), a), ((2 * quarter + 1).to_bytes(16), b)]
+    last, third, second, first = walks_of(tokens, 4)
+    assert first == [a, b], "a token at the very end of a partition is met first"
+    assert second == [b, a]
+    assert third == last == [a, b]
+
+
+def test_the_largest_ring_is_built_before_anybody_wonders() -> None:
+    """It costs what its partitions and its tokens cost, not each for each."""
+    members = tuple(Member(NodeId(name)) for name in "abc")
+    config = Config(partitions=2**16, tokens=2**16)
+    assert len(build_ring(members, config).walks) == 2**16
 
 
 def deviations(members: tuple[Member, ...], owners: Counter[NodeId]) -> list[float]:
