@@ -37,14 +37,14 @@ PUTS = 5_000
 ROWS_A_COMMIT = 5_000
 
 
-def fill(path: Path, node: NodeId, keys: int) -> None:
+def fill(path: Path, node: NodeId, keys: int, value_bytes: int = VALUE_BYTES) -> None:
     """Write the data file of a node that has put each key once."""
     numbers, disk = list(range(keys)), "a disk"
     random.Random(keys).shuffle(numbers)
     storage = open_storage(path, node)
     storage.write([WriteDisk(Disk(disk, births=keys))])
     for birth, number in enumerate(numbers, 1):
-        version = Version(Dot(Actor(node, disk, birth), 1), NOTHING, Value(number.to_bytes(VALUE_BYTES)))
+        version = Version(Dot(Actor(node, disk, birth), 1), NOTHING, Value(number.to_bytes(value_bytes)))
         minted = Minted(RequestId(ClientId("filler"), birth), 1)
         storage.write([WriteRow(key_of(number), Row(FSet.of([version]), birth, 1, (minted,)))])
         if birth % ROWS_A_COMMIT == 0:
