@@ -91,6 +91,14 @@ def test_memory_is_bounded_by_the_caches_whatever_the_number_of_keys(tmp_path: P
     assert many.read_mb - few.read_mb < READ_MB, "a node that starts does not read its rows"
 
 
+@pytest.mark.xfail(strict=True, reason="a recording that goes on reads its head, which holds all rows")
+def test_a_recording_that_goes_on_does_not_read_all_rows(tmp_path: Path) -> None:
+    few, many = (
+        asyncio.run(costs(tmp_path / str(keys), keys, 100, record=True, get=False)) for keys in (FEW, MANY // 4)
+    )
+    assert many.read_mb - few.read_mb < READ_MB
+
+
 @pytest.mark.deep
 def test_a_million_keys_take_less_than_300_mb(tmp_path: Path) -> None:
     few = asyncio.run(costs(tmp_path / "few", FEW, 100))
