@@ -73,11 +73,13 @@ class Inspected:
         )
 
     def _log_lines(self) -> int:
-        """A row of the log holds as many lines as it says; one, in a file from before it said."""
-        log = table(self._db, "log")
+        """A row of the log holds as many lines as it says; one, in a file from before it said. The snapshot is a table
+        of its own."""
+        log, snapshot = table(self._db, "log"), table(self._db, "snapshot")
         if "lines" not in log.columns_dict:
             return log.count
-        return int(self._db.execute("SELECT coalesce(sum(lines), 0) FROM log").fetchone()[0])
+        lines = int(self._db.execute("SELECT coalesce(sum(lines), 0) FROM log").fetchone()[0])
+        return lines + (snapshot.count if snapshot.exists() else 0)
 
     def rows(self, key: bytes | None, limit: int | None) -> Iterator[tuple[bytes, Row]]:
         """Rows by increasing key, at most so many; only that of one key, if it is given."""

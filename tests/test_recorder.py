@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from checker.logs import Invalid, NodeRecord, read_log
 from impl import recorder
 from impl.errors import UserError
+from impl.inspection import inspect_file
 from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Runtime
 from impl.storage import MEMORY, DiskFull, Storage, open_storage
@@ -130,6 +131,17 @@ def test_a_recording_of_a_store_begins_with_all_its_rows(before: set[bytes], aft
     assert (record.rows, len(record.steps)) == (held, 1 + len(after))
     assert record.place(0).line == len(held) + 2
     storage.close()
+
+
+def test_an_inspection_counts_the_lines_of_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    for record, keys in ((False, [b"1", b"2"]), (True, [b"3"])):
+        storage = open_storage(path, NAMES[0])
+        put_all(storage, keys, record=record)
+        storage.close()
+    with inspect_file(path) as inspected:
+        counted = inspected.about().tables["log"]
+    assert counted == len(list(export_log(path))) - 1 == 1 + 2 + 2
 
 
 @pytest.mark.parametrize("part_bytes", [1, 100, 1_000_000])
