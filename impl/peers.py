@@ -34,6 +34,7 @@ from impl.wire import (
     Parcel,
     PeerHello,
     PeerStatus,
+    WireError,
     cluster_digest,
     decode,
     encode,
@@ -41,7 +42,7 @@ from impl.wire import (
     parcels,
 )
 from spec.events import Deliver, Suspicion
-from spec.messages import Forward
+from spec.messages import Forward, Write
 from spec.trace import Stamp
 from spec.types import NodeId
 
@@ -75,6 +76,8 @@ class Peers:
         self._submit, self._wake = submit, wake
         digest = cluster_digest(settings.secret, settings.config, settings.members)
         self._links = {name: self._link(name, digest) for name in sorted(settings.peers)}
+        self._owed = {None, *self._links}
+        """For whom this node may be asked to hold something: itself, or another."""
         self._hints = runtime.storage.hints
         self._handover = Handover(self._hints, settings.config.limits.handoff_rows)
         now = time.monotonic()
@@ -140,6 +143,9 @@ class Peers:
     def _arrivals(self, source: NodeId, parcel: Parcel) -> list[Arrival]:
         """The messages of a parcel as events. Their stamps are for the record; a forwarded request has a deadline."""
         record, epoch = self._settings.record, parcel.epoch
+        for each in parcel.envelopes:
+            if type(each.message) is Write and each.message.owner not in self._owed:
+                raise WireError(f"a write for {each.message.owner}, which is no other node")
         return [
             Arrival(
                 Deliver(source, each.message),

@@ -39,7 +39,7 @@ from impl.wire import (
     parcel_decoder,
     parcels,
 )
-from spec.messages import Repair, Written
+from spec.messages import Repair, Write, Written
 from spec.siblings import NO_VERSIONS
 from spec.types import LARGEST, ClientId, Config, Key, Limits, NodeId, RequestId
 from tests.nodes import ONE, SECRET, THREE, clients, running, settings_of
@@ -186,6 +186,8 @@ PEER = PeerHello(PROTOCOL, B, A, DIGEST)
 CLIENT = ClientHello(PROTOCOL, ClientId("me"))
 MESSAGE = Written(RequestId(ClientId("me"), 1))
 PARCEL = Parcel(1, [Envelope(1, 0, MESSAGE)])
+MISPLACED = [Write(MESSAGE.request, Key(b"k"), NO_VERSIONS, owner) for owner in (NodeId("x"), A)]
+"""Writes to node a for nobody, and for node a as if it stood in for itself."""
 
 BAD_HELLOS: list[tuple[bytes, str]] = [
     (b"", "malformed"),
@@ -231,6 +233,7 @@ def test_a_malformed_frame_closes_its_connection_only(tmp_path: Path) -> None:
         encode([1, [[1, -1, MESSAGE]]]),
         encode([1, [[B, 1, 1, 0, MESSAGE]]]),
         encode(Parcel(1, [Envelope(1, 0, MESSAGE)] * (PARCEL_MESSAGES + 1))),
+        *(encode(Parcel(1, [Envelope(1, 0, MESSAGE), Envelope(1, 1, write)])) for write in MISPLACED),
     ]
 
     async def test(connect: Callable[[], Coroutine[Any, Any, Raw]]) -> None:
