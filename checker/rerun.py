@@ -12,7 +12,7 @@ then does is decided by the step. Where recording began in the midst of a run, e
 
 from __future__ import annotations
 
-from heapq import nsmallest
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -58,10 +58,10 @@ class Replica:
         """The row of a key; part of the storage view of `spec.state`."""
         return self._table.get(key, NO_ROW)
 
-    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+    def rows_after(self, after: tuple[Key, ...]) -> Iterator[tuple[Key, Row]]:
         """The next rows, by key; part of the storage view of `spec.state`."""
-        keys = nsmallest(limit, (key for key in self._table if not after or key > after[0]))
-        return tuple([(key, self._table[key]) for key in keys])
+        keys = sorted(key for key in self._table if not after or key > after[0])
+        return ((key, self._table[key]) for key in keys)
 
     def count_hints(self) -> int:
         """How many hints there are; part of the storage view of `spec.state`."""

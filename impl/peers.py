@@ -79,7 +79,7 @@ class Peers:
         self._owed = {None, *self._links}
         """For whom this node may be asked to hold something: itself, or another."""
         self._hints = runtime.storage.hints
-        self._handover = Handover(self._hints, settings.config.limits.handoff_rows)
+        self._handover = Handover(self._hints, settings.config.limits, runtime.storage.row_bytes)
         now = time.monotonic()
         self._detector = Detector(self._links, settings.detector, HEARTBEAT_SECONDS, LOOK_SECONDS, now)
         self.standing = Standing(runtime, say, now)

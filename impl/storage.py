@@ -24,6 +24,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from heapq import merge
 from operator import itemgetter
 from pathlib import Path
 
@@ -120,23 +121,35 @@ class Storage:
                 found = self._connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
                 encoded = b"" if found is None else found[0]
                 self.cache.put(key, encoded)
-            self.touched_bytes += len(encoded)
-            return _decode_row(encoded) if encoded else NO_ROW
+            return self._read(encoded)
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
 
-    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
-        """The first so many rows, by key, after this one; from the first on, after none. Raises StorageError."""
+    def rows_after(self, after: tuple[Key, ...]) -> Iterator[tuple[Key, Row]]:
+        """The rows, by key, after this one; from the first on, after none. Raises StorageError, also on the way."""
         where = ("WHERE key > ?", after[:1]) if after else ("", ())
-        new = {key: row for key, row in self._new_rows.items() if not after or key > after[0]}
-        # Some of those on disk may go: there are as many more to take their places.
-        select = f"SELECT key, row FROM rows {where[0]} ORDER BY key LIMIT ?"
+        new = sorted((entry for entry in self._new_rows.items() if not after or entry[0] > after[0]), key=_key_of)
         try:
-            held = self._connection.execute(select, (*where[1], limit + len(new)))
-            found = {Key(key): _decode_row(row) for key, row in held} | new
+            held = self._connection.execute(f"SELECT key, row FROM rows {where[0]} ORDER BY key", where[1])
+            committed = ((Key(key), self._read(row)) for key, row in held if key not in self._new_rows)
+            yield from (entry for entry in merge(new, committed, key=_key_of) if entry[1] != NO_ROW)
         except (sqlite3.Error, msgspec.DecodeError, ValueError) as error:
             raise StorageError(f"{self.path}: the rows cannot be read: {one_line(error)}") from error
-        return tuple(sorted((entry for entry in found.items() if entry[1] != NO_ROW), key=_key_of)[:limit])
+
+    def _read(self, encoded: bytes) -> Row:
+        self.touched_bytes += len(encoded)
+        return _decode_row(encoded) if encoded else NO_ROW
+
+    def row_bytes(self, key: Key) -> int:
+        """What the committed row of a key takes, or 0; without reading it. Raises StorageError."""
+        encoded = self.cache.get(key)
+        if encoded is not None:
+            return len(encoded)
+        try:
+            found = self._connection.execute("SELECT length(row) FROM rows WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.path}: a row cannot be read: {one_line(error)}") from error
+        return 0 if found is None else int(found[0])
 
     def count_hints(self) -> int:
         """How many hints all rows have together."""

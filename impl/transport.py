@@ -305,10 +305,13 @@ class Frames(asyncio.BufferedProtocol):
 
 
 class Queue:
-    """Parcels of messages that wait for a connection; beyond a number of messages, or bytes, the oldest are lost."""
+    """Parcels of messages that wait for a connection; beyond a number of messages, or bytes, the oldest are lost.
+
+    The oldest itself does not count among the bytes, so the largest message can wait, and does while little else does.
+    """
 
     def __init__(self, messages: int, size: int) -> None:
-        """An empty queue for parcels of together at most so many messages and bytes."""
+        """An empty queue for parcels of at most so many messages, and so many bytes behind the oldest."""
         self._limits = messages, size
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._messages = self._size = 0
@@ -324,7 +327,7 @@ class Queue:
         self._messages += messages
         self._size += len(parcel)
         most, size = self._limits
-        while self._messages > most or self._size > size:
+        while self._messages > most or (self._waiting and self._size - len(self._waiting[0][0]) > size):
             self.lost += self._drop()[1]
 
     def take(self) -> bytes:
@@ -344,7 +347,7 @@ class PeerLink:
     def __init__(self, address: Address, hello: Struct, limits: Limits, on_change: Callable[[str], None]) -> None:
         """The limits are those of both sides; `on_change` is told, in a line, what becomes of the link."""
         self.address = address
-        self.queue = Queue(limits.queued_messages, limits.message_bytes)
+        self.queue = Queue(limits.queued_messages, limits.frame_bytes)
         self.connected = False
         self._hello = hello
         self._frame_bytes, self._message_bytes = limits.frame_bytes, limits.message_bytes

@@ -140,10 +140,9 @@ def give(node: Node, storage: Storage, source: NodeId, message: Fetch) -> Outcom
     if not (node.confirmed or node.anew):
         return Outcome(node, None)
     limits = node.config.limits
-    found = storage.rows_after(message.after, limits.fetched_rows)
     room, rows, last = limits.frame_bytes // BATCHES_PER_FRAME, list[tuple[Key, Siblings]](), message.after
-    upto: tuple[Key, ...] = (found[-1][0],) if len(found) == limits.fetched_rows else ()
-    for key, row in found:
+    upto: tuple[Key, ...] = ()
+    for count, (key, row) in enumerate(storage.rows_after(message.after), 1):
         if is_owner(node, source, key):
             room -= size_bytes(key, row.siblings)
             if rows and room < 0:
@@ -151,6 +150,9 @@ def give(node: Node, storage: Storage, source: NodeId, message: Fetch) -> Outcom
                 break
             rows.append((key, row.siblings))
         last = (key,)
+        if count == limits.fetched_rows:
+            upto = last
+            break
     given = Fetched(message.incarnation, message.after, tuple(rows), upto, known_disk(storage).mark)
     return Outcome(node, None, effects=(Send(source, given),))
 

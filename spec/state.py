@@ -7,6 +7,7 @@ else is going on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, TypeAlias, final
 
 from msgspec import Struct
@@ -32,8 +33,8 @@ class Storage(Protocol):
         """The row of a key; the empty row where there is none."""
         ...
 
-    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
-        """The first so many rows, by key, after this one; from the first on, after none."""
+    def rows_after(self, after: tuple[Key, ...]) -> Iterator[tuple[Key, Row]]:
+        """The rows, by key, after this one; from the first on, after none. To be taken within the step, one by one."""
         ...
 
     def count_hints(self) -> int:

@@ -75,10 +75,11 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     remembered_requests: int = 32
     """Request ids that a row remembers, so that a put retried at the same coordinator mints no second dot."""
     frame_bytes: int = 64 * MEBIBYTE
-    """What is sent in one piece; holds the siblings that N coordinators let be."""
+    """What is sent in one piece, and what may wait for one peer besides the oldest message; holds the siblings that N
+    coordinators let be."""
     message_bytes: int = 256 * MEBIBYTE
-    """One message in all its pieces, and what may wait for one peer. Merging never refuses, so sets outgrow a frame;
-    one that outgrows this is told to nobody, which is said and counted."""
+    """One message in all its pieces. Merging never refuses, so sets outgrow a frame; one that outgrows this is told to
+    nobody, which is said and counted."""
     queued_messages: int = 10_000
     """Messages waiting for one peer; beyond it the oldest are lost, as a network loses them."""
     connections: int = 1024

@@ -7,6 +7,7 @@ each kind may happen. A *state* is everything there is at one moment; `spec.enab
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -126,9 +127,9 @@ class Memory(Struct, frozen=True, cache_hash=True):
         """The row of a key."""
         return self.table.get(key) or NO_ROW
 
-    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
+    def rows_after(self, after: tuple[Key, ...]) -> Iterator[tuple[Key, Row]]:
         """The next rows, by key."""
-        return tuple([entry for entry in self.table.items() if not after or entry[0] > after[0]][:limit])
+        return (entry for entry in self.table.items() if not after or entry[0] > after[0])
 
     def count_hints(self) -> int:
         """How many hints there are."""

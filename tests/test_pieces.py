@@ -167,7 +167,7 @@ def test_a_held_connection_hands_no_message_on() -> None:
 
 def test_a_turn_of_large_messages_does_not_pass_by_the_queue() -> None:
     """All but what the connection took at once waits there, where it is bounded, and leaves in its order."""
-    limits = Limits(key_bytes=1, value_bytes=1, siblings=1, frame_bytes=100_000, message_bytes=300_000)
+    limits = Limits(key_bytes=1, value_bytes=1, siblings=1, frame_bytes=140_000, message_bytes=300_000)
 
     class Slow(Wire):
         def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -198,8 +198,10 @@ def test_the_largest_message_can_wait_for_a_peer_and_a_larger_one_is_lost_in_a_l
     link = PeerLink(Address("127.0.0.1", 1), PEER, limits, said.append)
     link.send(b"x" * 1000)
     assert (len(link.queue), link.queue.lost, said) == (1, 0, [])
+    link.send(b"y" * 100)
+    assert (len(link.queue), link.queue.lost, said) == (2, 0, [])
     link.send(b"x" * 1001, 3)
-    assert (len(link.queue), link.queue.lost) == (1, 3)
+    assert (len(link.queue), link.queue.lost) == (2, 3)
     assert said == ["takes no message so large: 1001 bytes, the limit is 1000"]
 
 

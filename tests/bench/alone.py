@@ -75,9 +75,8 @@ class Table:
             else:
                 self._rows[write.key] = write.row
 
-    def rows_after(self, after: tuple[Key, ...], limit: int) -> tuple[tuple[Key, Row], ...]:
-        later = sorted(entry for entry in self._rows.items() if not after or entry[0] > after[0])
-        return tuple(later[:limit])
+    def rows_after(self, after: tuple[Key, ...]) -> Iterator[tuple[Key, Row]]:
+        return iter(sorted(entry for entry in self._rows.items() if not after or entry[0] > after[0]))
 
     def count_hints(self) -> int:
         return sum(len(row.owed) for row in self._rows.values())
