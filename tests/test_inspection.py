@@ -11,6 +11,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -51,12 +52,20 @@ class Node:
         assert self.process.stderr is not None
         assert b"event=listening" in self.process.stderr.readline()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave no process behind, whatever happened."""
+        with self.process:
+            self.process.kill()
+
     def put(self, key: str, value: str) -> None:
         assert ringspec("put", key, value, "--node", self.address)[0] == 0
 
     def end(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
-        self.process.communicate(timeout=30)
+        self.process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -64,9 +73,9 @@ def killed(tmp_path: Path) -> Path:
     """The data file of a node that stored things, stopped, stored more and was killed."""
     data = tmp_path / "a.db"
     for number in (signal.SIGTERM, signal.SIGKILL):
-        node = Node(data)
-        node.put(f"before-{number.name}", "v" * 100)
-        node.end(number)
+        with Node(data) as node:
+            node.put(f"before-{number.name}", "v" * 100)
+            node.end(number)
     return data
 
 
@@ -92,10 +101,9 @@ def test_what_a_killed_node_left_stays_as_it_is(killed: Path) -> None:
     assert f'"data_bytes":{left["a.db"][1] + left["a.db-wal"][1]},' in ringspec("inspect", killed, "--json")[1]
     assert ringspec("inspect", killed, "--key", "absent")[0] == 1
     assert seen(killed.parent) == left
-    node = Node(killed)
-    for key in ("before-SIGTERM", "before-SIGKILL"):
-        assert ringspec("get", key, "--node", node.address)[:2] == (0, "v" * 100)
-    node.end(signal.SIGTERM)
+    with Node(killed) as node:
+        for key in ("before-SIGTERM", "before-SIGKILL"):
+            assert ringspec("get", key, "--node", node.address)[:2] == (0, "v" * 100)
 
 
 def test_a_link_to_a_data_file_is_inspected_like_the_file(killed: Path) -> None:
@@ -111,9 +119,8 @@ def test_a_link_to_a_data_file_is_inspected_like_the_file(killed: Path) -> None:
 
 
 def test_a_node_and_an_inspection_keep_each_other_out(killed: Path) -> None:
-    node = Node(killed)
-    assert "is in use by another process" in ringspec("inspect", killed)[2]
-    node.end(signal.SIGKILL)
+    with Node(killed) as node:
+        assert "is in use by another process" in ringspec("inspect", killed)[2]
     left = seen(killed.parent)
     with inspect_file(killed) as inspected:
         status, out, err = ringspec(*node.arguments)
@@ -123,7 +130,8 @@ def test_a_node_and_an_inspection_keep_each_other_out(killed: Path) -> None:
         assert ringspec("inspect", killed)[2] == err
         assert len(list(inspected.rows(None, None))) == 2
     assert seen(killed.parent) == left
-    Node(killed).end(signal.SIGTERM)
+    with Node(killed):
+        pass
 
 
 # Names.
