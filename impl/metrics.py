@@ -1,7 +1,7 @@
 """Prometheus metrics of a node, on a loopback port of their own.
 
 Nothing is counted twice: a scrape asks the node for the very `Status` that `ringspec status` shows, and names it as
-Prometheus does. Scrapes are served by a thread, which reads and never changes what the node counts. Only loopback
+Prometheus does. Scrapes are served by threads, which read and never change what the node counts. Only loopback
 addresses are taken: the port asks nobody who they are.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from impl.errors import UserError, usage
@@ -122,13 +123,17 @@ class Metrics:
 
     def __init__(self, address: Address) -> None:
         """Take the port. Raises UserError if it cannot be had."""
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry, make_wsgi_app
+
+        from impl.scrapers import Scrapers
 
         self._registry = CollectorRegistry()
         try:
-            self._server, self._thread = start_http_server(address.port, address.host, self._registry)
+            self._server = Scrapers(address, make_wsgi_app(self._registry))
         except OSError as error:
             raise UserError(f"cannot serve metrics on {address}: {reason_of(error)}") from None
+        self._thread = Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
 
     def serve(self, status: Callable[[], Status]) -> None:
         """From now on tell what this says."""

@@ -1,14 +1,15 @@
 """What a node says of itself: events with fields, as lines for people (`key=value`) or as JSON for machines.
 
 Only a node's process logs, on standard error. Modules that have something to tell are given a `Say` and know nothing of
-where it goes.
+where it goes. A line that cannot be written, since the disk is full or whoever read has gone, is lost: a node does not
+end for what it cannot say.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal, Protocol, TypeAlias
 
 from spec.text import printable
@@ -43,7 +44,8 @@ def node_log(node: str, style: LogFormat) -> Say:
     def say(event: str, /, **about: str | int) -> None:
         if style == "text":  # JSON escapes by itself
             about = {name: printable(value) if isinstance(value, str) else value for name, value in about.items()}
-        logger.info(event, node=node, **about)
+        with suppress(OSError):
+            logger.info(event, node=node, **about)
 
     return say
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -75,10 +77,24 @@ def run_node(settings: Settings, *, until_eof: bool = False) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)  # uvloop leaves its own behind, which is deaf once it is closed
 
+    occupy_standard_streams()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
+
+
+def occupy_standard_streams() -> None:
+    """Where there is no standard input, output or error, make it one of nothing.
+
+    Else the next thing that is opened takes its number, and what is meant for standard error goes there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
