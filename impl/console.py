@@ -151,10 +151,15 @@ def with_client(nodes: tuple[str, ...], timeout: float | None, use: Callable[[Cl
     """Connect to the first of these nodes that answers, use it, and exit with the status that this gives."""
     import asyncio
 
-    from impl.client import TIMEOUT_SECONDS, connect
+    from impl.client import TIMEOUT_SECONDS, Unreachable, connect
 
     async def run() -> int:
-        async with await connect(nodes or (DEFAULT_NODE,), timeout=timeout or TIMEOUT_SECONDS) as client:
+        try:
+            async with asyncio.timeout(timeout):  # who gave none waits for each node in turn
+                client = await connect(nodes or (DEFAULT_NODE,), timeout=timeout or TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise Unreachable(f"no node could be reached in {timeout:g} s") from None
+        async with client:
             return await use(client)
 
     raise SystemExit(asyncio.run(run()))

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -375,6 +376,14 @@ def test_no_node_at_the_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused_here(capsys, "put", "k", "v", "--file", "f")[0] == 2
     assert refused_here(capsys, "put", "k", "--file", "absent")[0] == 2
     assert refused_here(capsys, "export", "absent.db")[1] == "ringspec: there is no data file absent.db\n"
+
+
+def test_no_answer_from_the_address() -> None:
+    """Somebody listens and says nothing: for as long as was said, and no longer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        node = ("--node", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2")
+        for command in (["get", "k"], ["put", "k", "v"], ["status"], ["ring"]):
+            assert refused(*command, *node) == (1, "ringspec: no node could be reached in 0.2 s\n")
 
 
 def test_a_cluster_runs_until_it_is_told_to_stop_and_goes_on_later(tmp_path: Path) -> None:
