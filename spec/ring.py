@@ -52,6 +52,10 @@ NO_RING = Ring((), ())
 """Where it goes without saying which ring is meant."""
 
 
+MOST_TOKENS = 2**21
+"""Tokens of all nodes together; to place so many takes some seconds."""
+
+
 def position_of(text: bytes) -> bytes:
     """A position on the ring: 16 bytes, big-endian."""
     return md5(text, usedforsecurity=False).digest()
@@ -100,12 +104,14 @@ def spread(walk: list[NodeId], zones: dict[NodeId, str], n: int) -> tuple[NodeId
 def build_ring(members: tuple[Member, ...], config: Config) -> Ring:
     """The ring of these members, in whatever order they are given.
 
-    Raises ConfigError when names repeat or there are fewer members than replicas.
+    Raises ConfigError when names repeat, there are fewer members than replicas, or far too many tokens.
     """
     names = [member.name for member in members]
     repeated = sorted({name for name in names if names.count(name) > 1})
     require(not repeated, f"node names must be unique; given more than once: {', '.join(repeated)}")
     require(len(members) >= config.n, f"n = {config.n} replicas need at least {config.n} nodes, not {len(members)}")
+    most = sum(member.weight for member in members) * config.tokens
+    require(most <= MOST_TOKENS, f"weights x tokens must be at most {MOST_TOKENS} for all nodes together, not {most}")
     tokens = sorted(token for member in members for token in tokens_of(member, config.tokens))
     zones = {member.name: member.zone for member in members}
     walks = [spread(walk, zones, config.n) for walk in walks_of(tokens, config.partitions)]

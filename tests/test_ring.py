@@ -139,3 +139,12 @@ def test_memberships_that_cannot_work_are_refused(names: str, problem: str) -> N
     with pytest.raises(ConfigError) as refusal:
         build_ring(tuple(Member(NodeId(name)) for name in names), Config())
     assert str(refusal.value) == problem
+
+
+def test_a_ring_of_far_too_many_tokens_is_refused() -> None:
+    members = (Member(NodeId("a"), weight=30), Member(NodeId("b"), weight=3))
+    with pytest.raises(
+        ConfigError, match=r"^weights x tokens must be at most 2097152 for all nodes together, not 2162688$"
+    ):
+        build_ring(members, Config(n=1, r=1, w=1, tokens=65_536))
+    build_ring(members[:1], Config(n=1, r=1, w=1, tokens=1_024))
