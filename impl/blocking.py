@@ -47,6 +47,9 @@ class Client:
     def __init__(self, connecting: Callable[[], Coroutine[object, None, asynchronous.Client]]) -> None:
         """Connect, on a new event loop in a new thread. Raises what connecting raises, and leaves nothing behind."""
         self._loop = asyncio.new_event_loop()
+        self._closing = threading.Lock()
+        """Who holds it while the client is open may be sure that what it asks for is begun, and so given up."""
+        self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="ringspec client", daemon=True)
         self._thread.start()
         try:
@@ -120,7 +123,9 @@ class Client:
 
     def close(self) -> None:
         """End the session, its log and its thread; calls that wait in other threads fail."""
-        if not self._loop.is_closed():
+        with self._closing:
+            closed, self._closed = self._closed, True
+        if not closed:
             self._end(self._client)
 
     def __enter__(self) -> Self:
@@ -136,10 +141,11 @@ class Client:
 
         Raises what the call raises, and `cut_short` if the client is closed meanwhile.
         """
-        if self._loop.is_closed():
-            call.close()
-            raise OperationFailed("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        with self._closing:
+            if self._closed:
+                call.close()
+                raise OperationFailed("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
         except CancelledError:

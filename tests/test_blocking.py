@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import socket
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -94,6 +96,33 @@ def test_closing_ends_the_thread_and_what_waits(nodes: Live) -> None:
         store.get(b"k")
 
 
+def test_a_call_that_is_made_while_the_client_is_closed_fails_too(nodes: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look whether the client is open and the call nobody can close it, or the call would wait for ever."""
+    submit = asyncio.run_coroutine_threadsafe
+
+    def late(call: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Future[Any]:  # Any: as it comes
+        if threading.current_thread() is getting:
+            closing.start()
+            closing.join(0.5)
+        return submit(call, loop)
+
+    failed = list[str]()
+
+    def get() -> None:
+        try:
+            store.get(b"k")
+        except Exception as error:
+            failed.append(f"{type(error).__name__}: {error}")
+
+    store = connect(nodes.addresses)
+    getting, closing = threading.Thread(target=get, daemon=True), threading.Thread(target=store.close)
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", late)
+    getting.start()
+    getting.join(20)
+    closing.join()
+    assert failed == ["OperationFailed: the client was closed before the call was answered"]
+
+
 def test_a_client_that_reaches_nobody_leaves_nothing_behind() -> None:
     before = threads()
     with pytest.raises(Unreachable, match="connection refused"):
@@ -113,7 +142,9 @@ def test_a_put_that_is_cut_short_is_in_doubt_and_a_get_has_failed() -> None:
             node.sendall(framed(encode(Welcome(PROTOCOL, NodeId("mute"), "disk", 1000, 1000, 1000))))
             store = connecting.result()
             put, get = pool.submit(store.put, b"k", b"v"), pool.submit(store.get, b"k")
-            node.recv(1000)
+            said = b""
+            while not (b"CallPut" in said and b"CallGet" in said):
+                said += node.recv(1000)
             store.close()
             assert isinstance(put.exception(), MayHaveHappened)
             assert isinstance(get.exception(), OperationFailed)
