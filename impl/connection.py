@@ -3,22 +3,35 @@
 Many calls may be under way; so many, and no more: beyond that, and while the node does not take what it is sent, a
 caller waits for its *turn*. What is asked in a turn is on its way before anybody else runs, so a client that numbers
 its calls inside of turns sends them in the order of their numbers.
+
+Both sides show at regular intervals that they are alive. A node of which nothing came for a while is *suspected*, until
+something comes: that ends no call, it is for whoever chooses where the next one goes. One that is silent for longer is
+given up, and what was asked of it is lost. Silence is counted in looks, not in time: a client that was stopped itself,
+or busy, has looked once and not read yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from impl.errors import UserError
-from impl.transport import HELLO_SECONDS, Address, Frames, reason_of
+from impl.transport import (
+    HEARTBEAT_SECONDS,
+    HELLO_SECONDS,
+    ROOM_BYTES,
+    SILENCE_SECONDS,
+    Address,
+    Frames,
+    ignore,
+    reason_of,
+)
 from impl.wire import (
-    CALLS_AT_ONCE,
+    CLIENT_HEARTBEAT,
     LENGTH_BYTES,
     PROTOCOL,
-    ROOM_FOR_ANSWER_BYTES,
     Call,
     ClientHello,
     Told,
@@ -28,16 +41,22 @@ from impl.wire import (
     decode,
     encode,
     framed,
-    reply_bytes,
     reply_decoder,
 )
 from spec.types import ClientId, NodeId
+
+SUSPECT_LOOKS = 2
+"""After how many looks, one with each heartbeat, that found nothing new a node is suspected."""
 
 T = TypeVar("T")
 
 
 class NoConnection(UserError):
     """The node at an address cannot be talked to; one line says why."""
+
+
+class NoAnswer(NoConnection):
+    """Nothing came back: whoever tries again waits again."""
 
 
 class TooLarge(UserError):
@@ -62,7 +81,11 @@ class Connection:
         self._call_bytes = 0
         self._calls: dict[int, asyncio.Future[Told]] = {}
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._room = asyncio.Semaphore(CALLS_AT_ONCE)
+        self.on_silent: Callable[[], None] = ignore
+        """Told when the node is given up because it gave no sign of life."""
+        self._heard, self._looks = 0, 0
+        """What had come at the last look; and how many looks, one after the other, have found no more."""
+        self._room = asyncio.Semaphore(0)
         self._flowing = asyncio.Event()
         self._flowing.set()
         frames.on_frame, frames.on_lost, frames.on_refused = self._answered, self._lost, self._misunderstood
@@ -72,6 +95,11 @@ class Connection:
     def open(self) -> bool:
         """Whether calls can still be made."""
         return self._frames.open
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the node has been silent for a while, and still is."""
+        return self._looks >= SUSPECT_LOOKS and self._frames.received == self._heard
 
     async def greet(self, client: ClientId) -> None:
         """Introduce the client. Raises Lost if the node will not have it."""
@@ -124,9 +152,11 @@ class Connection:
             return
         assert isinstance(answer, Welcome)
         self.node, self.incarnation, self._call_bytes = answer.node, answer.incarnation, answer.call_bytes
-        self._frames.limit = reply_bytes(answer.frame_bytes)
-        self._frames.message_limit = reply_bytes(answer.message_bytes)
+        self._room = asyncio.Semaphore(answer.calls_at_once)
+        self._frames.limit, self._frames.message_limit = answer.frame_bytes, answer.message_bytes
         self._frames.on_frame = self._replied
+        self._frames.watch(SILENCE_SECONDS, self._silent)
+        self._beat()  # before any call: the node may not read what comes after many
         if not self._welcome.done():
             self._welcome.set_result(None)
 
@@ -139,6 +169,18 @@ class Connection:
         future = self._calls.pop(reply.call, None)
         if future is not None and not future.done():
             future.set_result(reply.told)
+
+    def _beat(self) -> None:
+        if self._frames.open:
+            self._looks = self._looks + 1 if self._frames.received == self._heard else 0
+            self._heard = self._frames.received
+            if not self._frames.slow:
+                self._frames.send_frame(CLIENT_HEARTBEAT)
+            asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
+
+    def _silent(self) -> None:
+        self.turned = "it gave no sign of life"
+        self.on_silent()
 
     def _misunderstood(self, reason: str) -> None:
         self.turned = reason
@@ -160,7 +202,7 @@ def lose(future: asyncio.Future[T]) -> None:
 
 async def open_connection(address: Address, client: ClientId) -> Connection:
     """Talk to the node at an address. Raises NoConnection."""
-    frames = Frames(ROOM_FOR_ANSWER_BYTES)
+    frames = Frames(ROOM_BYTES)
     connection = Connection(frames, address)
     try:
         loop = asyncio.get_running_loop()
@@ -171,9 +213,11 @@ async def open_connection(address: Address, client: ClientId) -> Connection:
         reason = connection.turned or "no reason given"
         raise NoConnection(f"node at {address} turned the client away: {reason}") from None
     except TimeoutError:
-        raise NoConnection(f"node at {address} does not answer") from None
-    except OSError as error:
+        raise NoAnswer(f"node at {address} does not answer") from None
+    except ConnectionRefusedError as error:
         raise NoConnection(f"no node at {address}: {reason_of(error)}") from None
+    except OSError as error:
+        raise NoAnswer(f"no node at {address}: {reason_of(error)}") from None
     finally:
         if not connection.node:
             frames.close()

@@ -108,7 +108,7 @@ def counters(status: Status) -> Iterator[tuple[str, str, float]]:
     """What only grows while the node runs: name, meaning, value."""
     yield "steps", "Steps of the specification.", status.steps
     yield "commits", "Batches of steps that were committed.", status.batches
-    yield "turned_away", "Connections turned away for what came on them.", status.counts.turned_away
+    yield "turned_away", "Connections turned away, at the door or for what came on them.", status.counts.turned_away
     yield "full_disks", "Batches without effect because the disk was full.", status.counts.full_disks
 
 

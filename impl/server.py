@@ -35,7 +35,7 @@ from impl.storage import DiskFull
 from impl.timers import Timers
 from impl.transport import Frames
 from impl.wire import (
-    Call,
+    Alive,
     CallFaults,
     CallGet,
     CallPut,
@@ -44,6 +44,7 @@ from impl.wire import (
     Done,
     Envelope,
     FoundHere,
+    FromClient,
     Reply,
     Status,
     Stopping,
@@ -58,7 +59,7 @@ from impl.wire import (
     reply_bytes,
 )
 from spec import events
-from spec.clock import NOTHING
+from spec.clock import NOTHING, Clock
 from spec.events import CancelTimer, Invoke, Send, SetTimer, Suspicion, Timeout
 from spec.messages import Failed, Found, Get, Operation, Overloaded, Put, Refused, Result, Stored, as_asked_again
 from spec.state import awaits_result
@@ -86,7 +87,8 @@ class Server:
         self.settings, self.runtime, self._say = settings, runtime, say
         self.meters = Meters()
         limits = settings.config.limits
-        self._frame_bytes, self._reply_bytes = reply_bytes(limits.frame_bytes), reply_bytes(limits.message_bytes)
+        self._frame_bytes = reply_bytes(limits, limits.frame_bytes)
+        self._reply_bytes = reply_bytes(limits, limits.message_bytes)
         self._stopping = False
         self._called_at = 0.0
         """When, since it stops, somebody called last."""
@@ -261,7 +263,7 @@ class Server:
         if len(body) > self._reply_bytes:
             body = encode(Reply(request.operation, Untold(len(body), self._reply_bytes)))
         waiting.session.frames.send_frame(framed(body, self._frame_bytes))
-        waiting.session.count(-1)
+        waiting.session.count(-1, -waiting.size)
         self.meters.replied(waiting.operation, result, time.monotonic() - waiting.since)
 
     def _for_client(self, result: Result, key: Key) -> Told:
@@ -287,8 +289,11 @@ class Server:
         self._say("connection turned away", reason=reason)
 
     def _serve_client(self, frames: Frames, hello: ClientHello) -> None:
-        session = Session(frames, hello.client, self._look_again)
-        frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame))
+        def gone() -> None:
+            self._say("client gave no sign of life", client=hello.client)
+
+        session = Session(frames, hello.client, self.settings.config.limits, changed=self._look_again, gone=gone)
+        frames.on_frame = lambda frame: self._called(session, decode(call_decoder, frame), len(frame))
 
         def refused(reason: str) -> None:
             self._turned_away(reason)
@@ -296,38 +301,49 @@ class Server:
 
         frames.on_refused = refused
 
-    def _called(self, session: Session, call: Call) -> None:
+    def _called(self, session: Session, call: FromClient, size: int) -> None:
         if type(call) is CallGet:
-            self._invoke(session, call.call, Get(call.key, call.wishes), call.within_ms)
+            self._invoke(session, call.call, Get(call.key, call.wishes), call.within_ms, size)
         elif type(call) is CallPut:
             try:
-                clock = NOTHING if call.context is None else unseal(self.settings.secret, call.key, call.context)
+                clock = NOTHING if call.context is None else self._clock(call.key, call.context)
             except TokenError as error:
-                session.frames.send(Reply(call.call, Refused(str(error))))
+                session.answer(Reply(call.call, Refused(str(error))))
             else:
                 put = Put(call.key, call.value, clock, call.again, call.show, call.wishes, call.condition)
-                self._invoke(session, call.call, put, call.within_ms)
+                self._invoke(session, call.call, put, call.within_ms, size)
+        elif type(call) is Alive:
+            session.beat()
         elif type(call) is CallStatus:
-            session.frames.send(Reply(call.call, self.status()))
+            session.answer(Reply(call.call, self.status()))
         else:
             assert isinstance(call, CallFaults)
-            session.frames.send(Reply(call.call, self._obey(call)))
+            session.answer(Reply(call.call, self._obey(call)))
 
-    def _invoke(self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None) -> None:
+    def _clock(self, key: Key, context: str) -> Clock:
+        """What a context stands for. Raises TokenError."""
+        limit = self.settings.config.limits.context_bytes
+        if len(context) > limit:
+            raise TokenError(f"the context is {len(context)} bytes, the limit is {limit}")
+        return unseal(self.settings.secret, key, context)
+
+    def _invoke(
+        self, session: Session, call: int, operation: Operation, within_ms: Milliseconds | None, size: int
+    ) -> None:
         """Ask the runtime. Who asks again, over whatever connection, is told there; but a number names one call."""
         if self._stopping:
             self._called_at = time.monotonic()
-            session.frames.send(Reply(call, Stopping()))
+            session.answer(Reply(call, Stopping()))
             return
         request = RequestId(session.client, call)
         before = self._waiting.get(request)
         if before is not None:
             if as_asked_again(before.operation) != as_asked_again(operation):
-                session.frames.send(Reply(call, Refused(f"call {call} is still another call")))
+                session.answer(Reply(call, Refused(f"call {call} is still another call")))
                 return
-            before.session.count(-1)
-        self._waiting[request] = Waiting(session, operation, time.monotonic())
-        session.count(+1)
+            before.session.count(-1, -before.size)
+        self._waiting[request] = Waiting(session, operation, size, time.monotonic())
+        session.count(+1, size)
         self._submit([Arrival(Invoke(request, operation, within_ms), None, deadline(within_ms))], session.frames)
 
     def _obey(self, wanted: CallFaults) -> Done | Refused:

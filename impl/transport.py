@@ -56,7 +56,7 @@ HELLO_SECONDS = 5.0
 """How long either side may take to introduce itself."""
 
 HEARTBEAT_SECONDS, SILENCE_SECONDS = 1.0, 5.0
-"""How often a link shows that it is alive, and after how long without a sign the other side is taken to be gone."""
+"""How often each side shows that it is alive, and after how long without a sign a node is taken to be gone."""
 
 BACKLOG = 128
 """Connections that wait to be accepted."""
@@ -118,11 +118,15 @@ class Frames(asyncio.BufferedProtocol):
         self.slow = False
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._look: asyncio.TimerHandle | None = None
+        """The next look whether the other side is there."""
         self._holds: set[str] = set()
         self._room = room_of(ROOM_BYTES)
         self._gathered: bytearray | None = None
         """What has arrived of a message in pieces; None between messages."""
-        self._start = self._end = self._received = self._written = 0
+        self.received = 0
+        """Bytes that arrived so far: while it grows, the other side is there."""
+        self._start = self._end = self._written = 0
         self._outgoing: list[bytes] = []
 
     # What a connection's owner does.
@@ -165,11 +169,11 @@ class Frames(asyncio.BufferedProtocol):
     def watch(self, silence_seconds: float, gone: Callable[[], None]) -> None:
         """From now on call back, and end the connection, once nothing has arrived for so long or half as much longer.
 
-        Not while the silence is ours, because we do not read; nor because we were stopped ourselves and have not read
-        yet what came meanwhile, for which there are two looks. Nor while the other side takes, slowly, what is waiting
-        for it: an answer has to wait behind that.
+        Not while the silence is ours, because we do not read, unless that is because the other side takes nothing; nor
+        because we were stopped ourselves and have not read yet what came meanwhile, for which there are two looks. Nor
+        while the other side takes, slowly, what is waiting for it: an answer has to wait behind that.
         """
-        heard, left, waited, silent = self._received, 0, 0, 0
+        heard, left, waited, silent = self.received, 0, 0, 0
 
         def look() -> None:
             nonlocal heard, left, waited, silent
@@ -177,16 +181,17 @@ class Frames(asyncio.BufferedProtocol):
                 return
             waits = self._transport.get_write_buffer_size()
             taken = waited > 0 and self._written - waits > left
-            silent = silent + 1 if heard == self._received and not taken and not self._holds else 0
-            heard, left, waited = self._received, self._written - waits, waits
+            ours = self._holds and not self.slow
+            silent = silent + 1 if heard == self.received and not taken and not ours else 0
+            heard, left, waited = self.received, self._written - waits, waits
             if silent == 2:
                 gone()
                 self.abort()
             else:
-                loop.call_later(silence_seconds / 2, look)
+                self._look = loop.call_later(silence_seconds / 2, look)
 
         loop = asyncio.get_running_loop()
-        loop.call_later(silence_seconds / 2, look)
+        self._look = loop.call_later(silence_seconds / 2, look)
 
     def abort(self) -> None:
         """Close at once; what is waiting is lost."""
@@ -211,6 +216,8 @@ class Frames(asyncio.BufferedProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """The connection is gone."""
         self._transport = None
+        if self._look is not None:
+            self._look.cancel()
         self._outgoing.clear()
         if self.slow:
             self.resume_writing()  # nobody waits any more for the other side
@@ -240,7 +247,7 @@ class Frames(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes arrived."""
         self._end += nbytes
-        self._received += nbytes
+        self.received += nbytes
         try:
             self._take_frames()
         except WireError as error:

@@ -8,7 +8,8 @@ themselves.
 The first frame of a connection is a hello, from whoever opened it: another node of the cluster, or a client. The node
 answers `Welcome`, or `Turned` and closes. After that a peer's connection carries `Parcel`s, of messages that left
 together, one way, for each node opens its own, and back only the answers to heartbeats; a client's carries calls, and
-their answers in any order.
+their answers in any order. From its first heartbeat on a client is sent heartbeats too, of their own accord: answers
+would have to wait for as long as the node does not read, because the client has asked too much already.
 
 Clients never handle clocks: what `spec.messages.Found` and `Put` call a context is a token here (`spec.token`).
 """
@@ -38,22 +39,13 @@ PROTOCOL = 8
 LENGTH_BYTES = 4
 MORE = 2**31
 """Added to the length of a frame that the next one continues."""
-HELLO_BYTES = 64 * 1024
-"""The largest first frame."""
-
-ROOM_FOR_ANSWER_BYTES = 1024 * 1024
-"""What a reply may need besides a sibling set: a long context, or the status of a large cluster."""
-
-ROOM_FOR_CALL_BYTES = 1024 * 1024
-"""What a call may need besides key and value: a long context."""
+ROOM_FOR_FIELDS_BYTES = 64 * 1024
+"""What a call or a reply needs besides key, values and context: its other fields, or the status of a cluster."""
 
 PARCEL_MESSAGES, PARCEL_BYTES = 1024, 1024 * 1024
 """How many messages leave together at most, and how large that is at most unless it is one. No limits that a user could
 meet: nodes group what they send, and no message is too many. That a decoder refuses more at once is part of the
 protocol, for a parcel of tiny messages would take far more room than its bytes."""
-
-CALLS_AT_ONCE = 256
-"""Puts and gets of one connection that may wait for their replies; a node reads no more, and a client makes no more."""
 
 T = TypeVar("T")
 
@@ -95,9 +87,11 @@ class Welcome(Struct, frozen=True, tag=True):
     call_bytes: int
     """The largest call that it takes."""
     frame_bytes: int
-    """The largest sibling set that it tells in one piece."""
+    """The largest reply that it gives in one piece."""
     message_bytes: int
-    """The largest that it tells."""
+    """The largest that it gives."""
+    calls_at_once: Annotated[int, Meta(ge=1)]
+    """How many calls it reads before it has answered one."""
 
 
 class Turned(Struct, frozen=True, tag=True):
@@ -107,7 +101,8 @@ class Turned(Struct, frozen=True, tag=True):
 
 
 class Alive(Struct, frozen=True, tag=True):
-    """The answer to a heartbeat, which is a frame without messages."""
+    """A sign of life: the answer to a node's heartbeat, which is a frame without messages; and what clients and the
+    nodes that serve them say to each other."""
 
 
 # Between nodes.
@@ -186,6 +181,9 @@ class CallFaults(Struct, frozen=True, tag=True):
 
 
 Call: TypeAlias = CallPut | CallGet | CallStatus | CallFaults
+
+FromClient: TypeAlias = Call | Alive
+"""What a client says once it is introduced."""
 
 
 class FoundHere(Struct, frozen=True, tag=True, gc=False):
@@ -273,14 +271,14 @@ class Stopping(Struct, frozen=True, tag=True):
 Answer: TypeAlias = Stored | StoredHere | FoundHere | Indefinite | Failed | Refused | Overloaded | Unmet
 """What may be said of a put or a get by the node that serves it."""
 
-Told: TypeAlias = Answer | Stopping | Untold | Status | Done | Turned
+Told: TypeAlias = Answer | Stopping | Untold | Status | Done | Turned | Alive
 
 
 class Reply(Struct, frozen=True, array_like=True, gc=False):
     """The answer to a call."""
 
     call: int
-    """0 where no call is answered: the connection is turned down."""
+    """0 where no call is answered: the connection is turned down, or the node shows that it is alive."""
     told: Told
 
 
@@ -293,7 +291,7 @@ hello_decoder = msgspec.msgpack.Decoder(Hello)
 answer_decoder = msgspec.msgpack.Decoder(FromNode)
 link_decoder = msgspec.msgpack.Decoder(FromNode | Alive)
 parcel_decoder = msgspec.msgpack.Decoder(Parcel)
-call_decoder = msgspec.msgpack.Decoder(Call)
+call_decoder = msgspec.msgpack.Decoder(FromClient)
 reply_decoder = msgspec.msgpack.Decoder(Reply)
 
 
@@ -318,12 +316,12 @@ def parcels(epoch: int, envelopes: list[Envelope]) -> Iterator[tuple[bytes, int]
 
 def call_bytes(limits: Limits) -> int:
     """The largest call that a node takes: far less than what nodes send to each other, for clients are many."""
-    return min(limits.frame_bytes, limits.key_bytes + limits.value_bytes + ROOM_FOR_CALL_BYTES)
+    return min(limits.frame_bytes, limits.key_bytes + limits.value_bytes + limits.context_bytes + ROOM_FOR_FIELDS_BYTES)
 
 
-def reply_bytes(limit: int) -> int:
-    """What a client takes from a node with this limit, of frames or of messages."""
-    return min(LARGEST, limit + ROOM_FOR_ANSWER_BYTES)
+def reply_bytes(limits: Limits, most: int) -> int:
+    """What a reply may be, or one piece of it, where a sibling set may be so much: that, and its context."""
+    return min(LARGEST, most + limits.context_bytes + ROOM_FOR_FIELDS_BYTES)
 
 
 def framed(body: bytes, most: int = LARGEST) -> bytes:
@@ -340,6 +338,9 @@ def framed(body: bytes, most: int = LARGEST) -> bytes:
 
 HEARTBEAT = framed(encode(Parcel(1)))
 """A frame without messages, from a link to its node, which answers `Alive`."""
+
+CLIENT_HEARTBEAT, NODE_HEARTBEAT = framed(encode(Alive())), framed(encode(Reply(0, Alive())))
+"""From a client to the node that serves it, and from that to the client."""
 
 
 def cluster_digest(secret: bytes, config: Config, members: tuple[Member, ...]) -> bytes:

@@ -30,6 +30,9 @@ class ConfigError(ValueError):
     """A configuration that cannot work; one line that says what is wrong and what would be right."""
 
 
+LEAST_HELLO_BYTES = 1024
+"""No hello is larger, whatever the names in it."""
+
 LARGEST = 2**31 - 1
 """The largest that a limit, or a number of milliseconds, may be."""
 
@@ -83,7 +86,15 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
     queued_messages: int = 10_000
     """Messages waiting for one peer; beyond it the oldest are lost, as a network loses them."""
     connections: int = 1024
-    """Clients that a node serves at a time; and as many other connections, of nodes or of who is not introduced yet."""
+    """Clients that a node serves at a time, and as many connections of nodes, and of those not introduced yet."""
+    hello_bytes: int = 64 * 1024
+    """The first frame of a connection."""
+    context_bytes: int = MEBIBYTE
+    """The context of a put, as the token that a client has of it."""
+    calls_at_once: int = 256
+    """Calls of one connection that wait for their replies; at so many no more are read from it."""
+    call_bytes_at_once: int = 16 * MEBIBYTE
+    """What these calls may be together; once they are so much no more is read, so one is always let in."""
     batch_steps: int = 256
     """Steps that share one commit."""
     batch_bytes: int = 16 * MEBIBYTE
@@ -108,6 +119,10 @@ class Limits(Struct, frozen=True, kw_only=True, cache_hash=True, forbid_unknown_
         require(
             self.message_bytes >= self.frame_bytes,
             f"limit message_bytes must be at least frame_bytes = {self.frame_bytes}, not {self.message_bytes}",
+        )
+        require(
+            self.hello_bytes >= LEAST_HELLO_BYTES,
+            f"limit hello_bytes must be at least {LEAST_HELLO_BYTES}, to hold a hello, not {self.hello_bytes}",
         )
 
 

@@ -12,7 +12,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from impl import door
 from impl.detector import Detector
+from impl.transport import Frames
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("ci", PATIENT, derandomize=True, database=None)
@@ -52,3 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def nobody_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes in this process suspect nobody, whatever happens: for tests that count steps."""
     monkeypatch.setattr(Detector, "look", lambda *_: None)
+
+
+@pytest.fixture
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Frames]:
+    """The connections that nodes accept from now on."""
+    made = list[Frames]()
+
+    class Seen(Frames):
+        def __init__(self, limit: int) -> None:
+            super().__init__(limit)
+            made.append(self)
+
+    monkeypatch.setattr(door, "Frames", Seen)
+    return made

@@ -16,33 +16,20 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from impl import door, peers, transport
+from impl import peers, transport
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
 from impl.local import free_ports
 from impl.settings import Settings
 from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
-from impl.wire import CALLS_AT_ONCE, HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
+from impl.wire import HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
 from spec.types import ClientId, Key, Limits, NodeId
 from tests.nodes import ONE, THREE, clients, running, settings_of
 from tests.test_limits import peer_hello
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+CALLS_AT_ONCE = Limits().calls_at_once
 SOCKET_BYTES = 8 * 1024 * 1024
 """More than the system keeps of a connection on this machine, both sides together."""
-
-
-@pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[Frames]:
-    """The connections that nodes accept from now on."""
-    made: list[Frames] = []
-
-    class Seen(Frames):
-        def __init__(self, limit: int) -> None:
-            super().__init__(limit)
-            made.append(self)
-
-    monkeypatch.setattr(door, "Frames", Seen)
-    return made
 
 
 @pytest.fixture
@@ -140,7 +127,7 @@ class Deaf:
         self._opened.append(frames)
 
         def greet(_: memoryview) -> None:
-            frames.send(Welcome(PROTOCOL, self._name, "disk", 2**26, 2**26, 2**26))
+            frames.send(Welcome(PROTOCOL, self._name, "disk", 2**26, 2**26, 2**26, CALLS_AT_ONCE))
             frames.on_frame = ignore
             frames.hold("deaf", self.deaf)
 
@@ -292,7 +279,7 @@ def test_a_set_that_outgrows_a_message_is_told_to_nobody_and_hinders_nobody(tmp_
             with suppress(OperationFailed):  # a learns what the others hold, until it holds more than a message
                 while True:
                     await stores[0].get(b"k")
-            with pytest.raises(OperationFailed, match=r"^what is stored is 48\d+ bytes, more than an answer of 46\d+$"):
+            with pytest.raises(OperationFailed, match=r"^what is stored is 48\d+ bytes, more than an answer of 47\d+$"):
                 await stores[0].get(b"k")
             for store in stores[1:]:  # to whom a can no longer tell it
                 assert len((await store.get(b"k")).siblings) in (6, 7)

@@ -80,5 +80,5 @@ def met(language: Language) -> tuple[Client, socket.socket]:
         client = pool.submit(CLIENTS[language], f"127.0.0.1:{server.getsockname()[1]}")
         store, _ = server.accept()
         if language == "ringspec":
-            store.sendall(framed(encode(Welcome(PROTOCOL, NodeId("a"), "", 1, 1, 1))))
+            store.sendall(framed(encode(Welcome(PROTOCOL, NodeId("a"), "", 1, 1, 1, 1))))
         return client.result(), store

@@ -139,7 +139,7 @@ def test_a_put_that_is_cut_short_is_in_doubt_and_a_get_has_failed() -> None:
         node, _ = server.accept()
         with node:
             node.recv(1000)
-            node.sendall(framed(encode(Welcome(PROTOCOL, NodeId("mute"), "disk", 1000, 1000, 1000))))
+            node.sendall(framed(encode(Welcome(PROTOCOL, NodeId("mute"), "disk", 1000, 1000, 1000, 9))))
             store = connecting.result()
             put, get = pool.submit(store.put, b"k", b"v"), pool.submit(store.get, b"k")
             said = b""

@@ -30,12 +30,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impl import door, process, wire
+from impl import door, process, session, wire
 from impl.client import connect
 from impl.runtime import Arrival
 from impl.server import Server
 from impl.settings import Settings
-from impl.transport import Address, Frames
+from impl.transport import ROOM_BYTES, Address, Frames
 from impl.wire import (
     LENGTH_BYTES,
     MORE,
@@ -44,6 +44,7 @@ from impl.wire import (
     Reply,
     Turned,
     WireError,
+    call_bytes,
     decode,
     encode,
     framed,
@@ -552,38 +553,38 @@ def test_contexts_that_were_forged_or_given_out_elsewhere_change_nothing(tmp_pat
 
 
 def test_stalled_and_half_open_connections_cost_little_and_hinder_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepted: list[Frames]
 ) -> None:
-    """Who says nothing is shown out; who claims a large frame and stalls is given no room for it."""
-    monkeypatch.setattr(door, "HELLO_SECONDS", 0.3)
+    """Who says nothing is shown out, before its hello and after it; who claims a large frame is given no room."""
+    monkeypatch.setattr(door, "HELLO_SECONDS", 1.0)
+    monkeypatch.setattr(session, "CLIENT_SILENCE_SECONDS", 1.0)
     patient = msgspec.structs.replace(THREE, put_timeout_ms=30_000)  # the machine may be busy
-
-    async def shown_out(reader: asyncio.StreamReader) -> bool:
-        try:
-            return await reader.read() == b""
-        except ConnectionError:  # it was shown out before it had said what it says
-            return True
+    hello = framed(encode(wire.ClientHello(wire.PROTOCOL, ClientId("staller"))))
+    large = call_bytes(patient.limits).to_bytes(LENGTH_BYTES) + b"start"
+    stalled = (b"", b"\0", hello[:9], hello, hello + large)
 
     async def main() -> None:
         settings = settings_of(tmp_path, ["a", "b", "c"], patient)
-        hello = framed(encode(wire.ClientHello(wire.PROTOCOL, ClientId("staller"))))
-        large = patient.limits.frame_bytes.to_bytes(LENGTH_BYTES) + b"start"
-        async with running(*settings.values()), clients(settings[A]) as (client,):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            opened = []
+        async with running(*settings.values()) as nodes, clients(settings[A]) as (client,):
+            before, opened = len(accepted), []
             for number in range(150):
-                reader, writer = await asyncio.open_connection(*settings[A].listen)
-                writer.write((b"", b"\0", hello[:9], hello, hello + large)[number % 5])
-                opened.append((reader, writer))
+                opened.append(await asyncio.open_connection(*settings[A].listen))
+                opened[-1][1].write(stalled[number % len(stalled)])
+            theirs = accepted[before:]
             for number in range(20):
                 await client.put(b"k%d" % number, b"v")
-            for number, (reader, _) in enumerate(opened):
-                if number % 5 < 3:
-                    assert await shown_out(reader)
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-            assert grown < 100, f"{grown:.0f} MiB for 150 connections that say nothing"
-            for _, writer in opened:
+                assert max(len(frames._room) for frames in theirs) <= ROOM_BYTES
+            for number, (reader, writer) in enumerate(opened):
+                said = frames_in(await reader.read())
+                if number % len(stalled) < 3:
+                    assert [turned(frame) for frame in said] == ["node a heard no hello within 1 s"]
+                else:
+                    assert [msgspec.msgpack.decode(frame)["type"] for frame in said] == ["Welcome"]
                 writer.transport.abort()
-            await client.put(b"k", b"v")
+            status = await client.status()
+            assert (status.clients, status.counts.turned_away) == (1, 90)
+            assert sum("heard no hello" in line for line in nodes[0].said) == 90
+            assert sum(line.startswith("client gave no sign of life") for line in nodes[0].said) == 60
+            assert max(len(frames._room) for frames in theirs) == 0
 
     asyncio.run(main())

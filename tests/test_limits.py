@@ -25,21 +25,25 @@ from impl.settings import Settings
 from impl.show import show_status
 from impl.storage import Storage, open_storage
 from impl.wire import (
+    LENGTH_BYTES,
     PROTOCOL,
     CallPut,
     ClientHello,
     PeerHello,
     Turned,
+    Welcome,
     answer_decoder,
     cluster_digest,
     decode,
     encode,
     framed,
 )
+from spec.clock import NOTHING
 from spec.events import Deliver, HandOff, Send
 from spec.messages import Fetched
+from spec.token import seal
 from spec.trace import Line, NodeLog, Step
-from spec.types import ClientId, Config, Key, Limits, NodeId, Value
+from spec.types import ClientId, Config, ConfigError, Key, Limits, NodeId, Value
 from tests.nodes import ONE, SECRET, THREE, Running, clients, running, settings_of
 from tests.small import Hands, put, request, small_config
 
@@ -360,26 +364,44 @@ async def much_to_catch_up_with(path: Path) -> None:
     assert {key for batch in batches for key, _ in batch} == keys
 
 
+async def said_to(settings: Settings, *frames: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to a node on which this was said."""
+    reader, writer = await asyncio.open_connection(*settings.listen)
+    writer.write(b"".join(map(framed, frames)))
+    return reader, writer
+
+
+async def heard(reader: asyncio.StreamReader) -> memoryview:
+    """The next frame that a node says."""
+    return memoryview(await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH_BYTES))))
+
+
 @case("connections")
 async def many_connections(path: Path) -> None:
-    """Clients take no places of nodes, nor of each other, and a place that is left is free again."""
+    """Clients, nodes and strangers take no places of each other, and a place that is left is free again."""
     settings = settings_of(path, ["a", "b", "c"], limited(structs.replace(THREE, r=1, w=1), connections=3))
     here = settings[A]
     async with running(here) as (node,):
         stores = [await connect([here.listen]) for _ in range(3)]
         with pytest.raises(Unreachable, match=r"turned the client away: node a has no place left: 3 clients$"):
             await connect([here.listen])
+        opened = [await said_to(here) for _ in range(4)]
+        oldest = opened[0][0]
+        reason = "node a has no place left: 3 others wait to say who they are"
+        assert decode(answer_decoder, await heard(oldest)) == Turned(reason)
+        assert await oldest.read() == b""
+        assert f"connection turned away reason={reason}" in node.said
         async with running(settings[B]):  # for nodes there are places
             while "peer connected peer=b" not in node.said:
                 await asyncio.sleep(0.005)
-            silent = [await asyncio.open_connection(*here.listen) for _ in range(4)]
-            reader, writer = await asyncio.open_connection(*here.listen)
-            told = decode(answer_decoder, memoryview(await reader.read())[4:])
-            assert told == Turned("node a has no place left: 3 connections")
             for store in stores:
                 await store.put(b"k", b"v")
-        for _, each in (*silent, (reader, writer)):
-            each.close()
+            links = [await said_to(here, encode(peer_hello(here))) for _ in range(3)]
+            answers = [decode(answer_decoder, await heard(reader)) for reader, _ in links]
+            assert [type(answer) for answer in answers[:2]] == [Welcome, Welcome]
+            assert answers[2] == Turned("node a has no place left: 3 nodes")
+        for _, writer in (*opened, *links):
+            writer.close()
         await stores.pop().close()
         while True:  # the node may not have noticed yet
             try:
@@ -387,7 +409,76 @@ async def many_connections(path: Path) -> None:
                 break
             except Unreachable:
                 await asyncio.sleep(0.005)
-        assert node.said.count("connection turned away reason=node a has no place left: 3 connections") >= 1
         for store in stores:
             await store.put(b"k", b"v")
             await store.close()
+
+
+@case("hello_bytes")
+async def large_hellos(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^limit hello_bytes must be at least 1024, to hold a hello, not 1023$"):
+        Limits(hello_bytes=1023)
+    here = settings_of(path, ["a", "b", "c"], limited(THREE, hello_bytes=1024))[A]
+    hello = encode(ClientHello(PROTOCOL, ClientId("\N{GRINNING FACE}" * 64)))
+    async with running(here), clients(here):
+        for first, kind in ((hello, Welcome), (encode(peer_hello(here)), Welcome), (b"x" * 1025, Turned)):
+            reader, writer = await said_to(here, first)
+            answer = decode(answer_decoder, await heard(reader))
+            assert type(answer) is kind
+            assert not isinstance(answer, Turned) or answer.reason == "a frame of 1025 bytes; the limit is 1024"
+            writer.close()
+
+
+@case("context_bytes")
+async def long_contexts(path: Path) -> None:
+    async def context_of(store: Client) -> str:
+        return (await store.get(b"k")).context
+
+    config = limited(ONE, context_bytes=len(seal(SECRET, Key(b"k"), NOTHING)))
+    (settings,) = settings_of(path, ["a"], config).values()
+    async with running(settings), clients(settings) as (store,):
+        nothing = await context_of(store)
+        await store.put(b"k", b"v", nothing)
+        longer = await context_of(store)
+        line = f"the context is {len(longer)} bytes, the limit is {len(nothing)}"
+        with pytest.raises(OperationRefused, match=f"^{line}$"):
+            await store.put(b"k", b"w", longer)
+        assert (await store.get(b"k")).values == (b"v",)
+
+
+async def most_at_once(path: Path, config: Config, calls: list[CallPut]) -> int:
+    """How many of these calls, which are all answered in the end, a node takes at a time; other nodes are down."""
+    here, most = settings_of(path, ["a", "b", "c"], structs.replace(config, put_timeout_ms=400))[A], 0
+    async with running(here), clients(here) as (other,):
+        hello = ClientHello(PROTOCOL, ClientId("eager"))
+        reader, writer = await said_to(here, encode(hello), *map(encode, calls))
+
+        async def hear_all() -> None:
+            assert isinstance(decode(answer_decoder, await heard(reader)), Welcome)
+            for _ in calls:
+                await heard(reader)
+
+        hearing = asyncio.create_task(hear_all())
+        while not hearing.done():
+            most = max(most, (await other.status()).requests)
+            await asyncio.sleep(0.01)
+        await hearing
+        writer.close()
+    return most
+
+
+@case("calls_at_once")
+async def many_calls(path: Path) -> None:
+    """No more are read, and none is forgotten."""
+    calls = [CallPut(number, Key(b"%d" % number), Value(b"v"), None) for number in range(1, 11)]
+    assert await most_at_once(path, limited(THREE, calls_at_once=3), calls) == 3
+
+
+@case("call_bytes_at_once")
+async def many_bytes_of_calls(path: Path) -> None:
+    """No more are read once they are so much, of which one alone may be more."""
+    calls = [CallPut(number, Key(b"%d" % number), Value(b"v" * 400), None) for number in range(1, 11)]
+    for limit, most in ((1000, 3), (100, 1)):
+        directory = path / f"{limit}"
+        directory.mkdir()
+        assert await most_at_once(directory, limited(THREE, call_bytes_at_once=limit), calls) == most

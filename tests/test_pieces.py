@@ -64,7 +64,7 @@ def test_a_message_is_cut_into_full_frames_and_a_rest(body: bytes, most: int) ->
 
 def test_no_limit_is_so_large_that_a_length_says_that_more_follows() -> None:
     assert LARGEST < MORE
-    assert reply_bytes(LARGEST) < MORE
+    assert reply_bytes(Limits(), LARGEST) < MORE
 
 
 # What arrives.

@@ -33,7 +33,9 @@ from impl.recorder import export_log
 from impl.server import Server
 from impl.transport import Address, Frames
 from impl.wire import (
+    NODE_HEARTBEAT,
     PROTOCOL,
+    Alive,
     Call,
     CallFaults,
     CallGet,
@@ -68,6 +70,7 @@ class Pretender:
 
     def __init__(self, name: str, script: Script) -> None:
         self.name, self.script, self.incarnation = NodeId(name), script, "disk"
+        self.answers, self.calls_at_once = True, 256
         self.calls: list[Call] = []
         """What it was asked; how long the client waits is in `waits`."""
         self.waits: list[int] = []
@@ -78,10 +81,15 @@ class Pretender:
 
         def called(frame: memoryview) -> None:
             call = decode(call_decoder, frame)
+            if isinstance(call, Alive):
+                frames.send_frame(NODE_HEARTBEAT)
+                return
             if isinstance(call, CallPut | CallGet):
                 self.waits.append(call.within_ms or 0)
                 call = structs.replace(call, within_ms=None)
             self.calls.append(call)
+            if not self.answers:
+                return
             told = self.script(call)
             if told is None:
                 frames.close()
@@ -89,7 +97,8 @@ class Pretender:
                 frames.send(wire.Reply(call.call, told))
 
         def hello(_: memoryview) -> None:
-            frames.send(Welcome(PROTOCOL, self.name, self.incarnation, 100_000, 100_000, 100_000))
+            most = 100_000, 100_000, 100_000
+            frames.send(Welcome(PROTOCOL, self.name, self.incarnation, *most, self.calls_at_once))
             frames.on_frame = called
 
         frames.on_frame = hello
@@ -295,21 +304,11 @@ def test_a_get_is_asked_again_elsewhere_and_as_another_request() -> None:
 
 
 class Mute(Pretender):
-    """Takes calls and never answers."""
+    """Takes calls and never answers, although it shows that it is alive."""
 
     def __init__(self) -> None:
         super().__init__("m", told_in_turn(None))
-
-    def accept(self) -> Frames:
-        frames = super().accept()
-        hello = frames.on_frame
-
-        def welcomed(frame: memoryview) -> None:
-            hello(frame)
-            frames.on_frame = lambda frame: self.calls.append(decode(call_decoder, frame))
-
-        frames.on_frame = welcomed
-        return frames
+        self.answers = False
 
 
 def test_a_silent_node_takes_its_share_of_the_time_and_another_is_asked(tmp_path: Path) -> None:

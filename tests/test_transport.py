@@ -383,7 +383,7 @@ def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytes
             def take(frame: memoryview) -> None:
                 mine.append(bytes(frame))
                 if len(mine) == 1:
-                    frames.send(Welcome(PROTOCOL, B, "disk", 10_000, 10_000, 10_000))
+                    frames.send(Welcome(PROTOCOL, B, "disk", 10_000, 10_000, 10_000, 9))
                 elif len(heard) > 1:  # the second time it answers
                     frames.send(Alive())
 

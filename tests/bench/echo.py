@@ -101,7 +101,8 @@ class Echo:
 
         def hello(frame: memoryview) -> None:
             said = hello_decoder.decode(frame)
-            frames.send(Welcome(PROTOCOL, self._name, "", FRAME_BYTES, FRAME_BYTES, FRAME_BYTES))
+            limits = FRAME_BYTES, FRAME_BYTES, FRAME_BYTES
+            frames.send(Welcome(PROTOCOL, self._name, "", *limits, Limits().calls_at_once))
             if isinstance(said, PeerHello):
                 frames.on_frame = lambda frame: noted(said.source, frame)
             else:
