@@ -120,11 +120,12 @@ class Client:
         patience, tried = self._patience(timeout), set[Address]()
         while True:
             connection = await self._in_time(patience, self._routes.to_key(Key(key), tried))
+            seconds = patience.left / patience.attempts
             try:
-                seconds = patience.left / patience.attempts
                 async with asyncio.timeout(seconds):
                     return await self._operations.get(connection, Get(Key(key), wishes), seconds)
             except TimeoutError:
+                self._routes.was_late(connection, seconds)
                 failed = OperationFailed(f"node {connection.node} did not answer in time")
             except OperationFailed as error:
                 if isinstance(error, OperationRefused) and not isinstance(error, NodeOverloaded):
@@ -201,6 +202,8 @@ class Client:
                 if outcome.dot.actor.node != connection.node:
                     self._routes.doubt()  # it was forwarded: the ring is another than we think
                 return outcome
+            if not patience.left:
+                self._routes.was_late(connection, patience.timeout)
             if asked.request is None and patience.spend():  # it never left, or was not begun
                 tried.add(connection.address)
                 if isinstance(outcome, NodeOverloaded):
@@ -329,10 +332,13 @@ class Client:
 
     async def _ask_aside(self, connection: Connection, call: CallStatus | CallFaults, answer: type[T]) -> T:
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.timeout), connection.turn():
                 told = await connection.ask(call)
-        except (Lost, TimeoutError):
+        except Lost:
             raise OperationFailed(connection.why_lost()) from None
+        except TimeoutError:
+            self._routes.was_late(connection, self.timeout)
+            raise OperationFailed(f"node {connection.node} did not answer in time") from None
         if isinstance(told, Refused):
             raise OperationRefused(told.reason)
         if not isinstance(told, answer):
