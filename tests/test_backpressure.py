@@ -203,7 +203,7 @@ def test_a_client_keeps_so_many_calls_for_a_node_that_does_not_read() -> None:
             while not calls.done():
                 await asyncio.sleep(0.01)
                 most = max(most, unsent(connection._frames))
-            assert size < most <= CALLS_AT_ONCE * (size + 200)
+            assert 0 < most <= CALLS_AT_ONCE * (size + 200)
             kinds = Counter(map(type, await calls))
             assert set(kinds) == {MayHaveHappened, OperationFailed}
             assert kinds[MayHaveHappened] <= CALLS_AT_ONCE

@@ -214,7 +214,7 @@ def test_a_node_is_suspected_once_two_looks_found_nothing_and_until_something_co
         frames = Frames(ROOM_BYTES)
         link = Connection(frames, Address("127.0.0.1", 1))
         frames.connection_made(Wire())
-        feed(frames, framed(encode(Welcome(PROTOCOL, A, "disk", 100, 100, 1))), 1)
+        feed(frames, framed(encode(Welcome(PROTOCOL, A, "disk", 100, 100, 100, 1))), 1)
         suspected = []
         for comes in (False, False, False, True, False, False, True):
             link._beat()
