@@ -18,16 +18,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from impl.errors import UserError
-from impl.transport import (
-    HEARTBEAT_SECONDS,
-    HELLO_SECONDS,
-    ROOM_BYTES,
-    SILENCE_SECONDS,
-    Address,
-    Frames,
-    ignore,
-    reason_of,
-)
+from impl.frames import ROOM_BYTES, Frames, ignore
+from impl.transport import HEARTBEAT_SECONDS, HELLO_SECONDS, SILENCE_SECONDS, Address, reason_of
 from impl.wire import (
     CLIENT_HEARTBEAT,
     LENGTH_BYTES,

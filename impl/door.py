@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from impl.frames import Frames
 from impl.settings import Settings
-from impl.transport import HELLO_SECONDS, Frames
+from impl.transport import HELLO_SECONDS
 from impl.wire import (
     PROTOCOL,
     ClientHello,

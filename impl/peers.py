@@ -20,13 +20,15 @@ from typing import Protocol
 from impl.deadlines import deadline
 from impl.detector import Detector
 from impl.faults import Faults
+from impl.frames import Frames
 from impl.handover import Handover
+from impl.link import PeerLink
 from impl.meters import Meters
 from impl.nodelog import Say
 from impl.runtime import Arrival, Runtime
 from impl.settings import Settings
 from impl.standing import Standing
-from impl.transport import HEARTBEAT_SECONDS, SILENCE_SECONDS, Frames, PeerLink
+from impl.transport import HEARTBEAT_SECONDS, SILENCE_SECONDS
 from impl.wire import (
     PROTOCOL,
     Alive,

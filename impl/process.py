@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from impl.frames import Frames
 from impl.metrics import Metrics
 from impl.nodelog import Say, node_log
 from impl.runtime import Runtime
 from impl.server import Server
 from impl.settings import Settings
 from impl.storage import StorageError, open_storage
-from impl.transport import Frames, listen
+from impl.transport import listen
 
 GC_THRESHOLDS = 20_000, 20, 50
 """How seldom Python looks for cycles. What passes through a node has none, and looking costs it a tenth of its time."""

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from impl.datafile import data_bytes
 from impl.deadlines import deadline, worth_beginning
 from impl.door import Door
+from impl.frames import Frames
 from impl.meters import Meters
 from impl.nodelog import Say
 from impl.peers import Peers
@@ -33,7 +34,6 @@ from impl.session import Session, Waiting
 from impl.settings import Settings
 from impl.storage import DiskFull
 from impl.timers import Timers
-from impl.transport import Frames
 from impl.wire import (
     Alive,
     CallFaults,

@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from impl.frames import Frames
 from impl.runtime import Arrival
-from impl.transport import HEARTBEAT_SECONDS, Frames
+from impl.transport import HEARTBEAT_SECONDS
 from impl.wire import NODE_HEARTBEAT, Reply
 from spec.messages import Operation
 from spec.types import ClientId, Limits

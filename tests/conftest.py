@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from impl import door
 from impl.detector import Detector
-from impl.transport import Frames
+from impl.frames import Frames
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("ci", PATIENT, derandomize=True, database=None)

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from impl import peers, transport
+from impl import link, peers
 from impl.client import Client, MayHaveHappened, OperationFailed, OperationRefused, connect
+from impl.frames import ROOM_BYTES, Frames, ignore
+from impl.link import PeerLink
 from impl.local import free_ports
 from impl.settings import Settings
-from impl.transport import ROOM_BYTES, Address, Frames, PeerLink, ignore, listen
+from impl.transport import Address, listen
 from impl.wire import HEARTBEAT, PROTOCOL, CallFaults, CallGet, ClientHello, Welcome, encode, framed
 from spec.types import ClientId, Key, Limits, NodeId
 from tests.nodes import ONE, THREE, clients, running, settings_of
@@ -150,7 +152,7 @@ def test_a_node_that_does_not_read_costs_its_queue_and_no_acknowledged_write(
     tmp_path: Path, links: dict[Address, PeerLink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Node b takes nothing: the others write and read as if it were away, and when it is back nothing is missing."""
-    monkeypatch.setattr(transport, "SILENCE_SECONDS", 600.0)  # so that nothing but the queue bounds it
+    monkeypatch.setattr(link, "SILENCE_SECONDS", 600.0)  # so that nothing but the queue bounds it
     limits = Limits(key_bytes=100, value_bytes=100_000, siblings=4, frame_bytes=2_000_000, message_bytes=2_000_000)
     limits = structs.replace(limits, queued_messages=15)
     config = structs.replace(THREE, limits=limits, put_timeout_ms=30_000, get_timeout_ms=30_000)

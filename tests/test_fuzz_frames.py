@@ -32,10 +32,11 @@ from hypothesis import strategies as st
 
 from impl import door, process, session, wire
 from impl.client import connect
+from impl.frames import ROOM_BYTES, Frames
 from impl.runtime import Arrival
 from impl.server import Server
 from impl.settings import Settings
-from impl.transport import ROOM_BYTES, Address, Frames
+from impl.transport import Address
 from impl.wire import (
     LENGTH_BYTES,
     MORE,

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from impl.client import Client
+from impl.frames import ROOM_BYTES, Frames
 from impl.inspection import inspect_file
+from impl.link import PeerLink
 from impl.settings import Settings
-from impl.transport import ROOM_BYTES, Address, Frames, PeerLink
+from impl.transport import Address
 from impl.wire import LENGTH_BYTES, MORE, CallFaults, WireError, encode, framed, reply_bytes
 from spec.siblings import Siblings
 from spec.types import LARGEST, Limits, NodeId

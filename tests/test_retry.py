@@ -27,11 +27,12 @@ from impl.client import (
     connect,
 )
 from impl.clientlog import ClientRecorder
+from impl.frames import Frames
 from impl.local import free_ports
 from impl.operations import Attempt
 from impl.recorder import export_log
 from impl.server import Server
-from impl.transport import Address, Frames
+from impl.transport import Address
 from impl.wire import (
     NODE_HEARTBEAT,
     PROTOCOL,

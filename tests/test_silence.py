@@ -19,8 +19,9 @@ from msgspec import structs
 from impl import blocking, connection, routing, session
 from impl.client import Client, MayHaveHappened, OperationFailed, Routing, StoreError, connect
 from impl.connection import Connection
+from impl.frames import ROOM_BYTES, Frames
 from impl.local import LocalCluster, open_cluster
-from impl.transport import ROOM_BYTES, Address, Frames
+from impl.transport import Address
 from impl.wire import (
     NODE_HEARTBEAT,
     PROTOCOL,

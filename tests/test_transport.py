@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impl.errors import UserError
+from impl.frames import Frames
+from impl.link import PeerLink, Queue
 from impl.local import free_ports
-from impl.transport import Address, Frames, PeerLink, Queue, listen, parse_address
+from impl.transport import Address, listen, parse_address
 from impl.wire import (
     HEARTBEAT,
     LENGTH_BYTES,

@@ -18,9 +18,11 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from impl.frames import Frames
+from impl.link import PeerLink
 from impl.process import GC_THRESHOLDS, loop_factory
 from impl.storage import CHECKPOINT_PAGES, PAGE_CACHE_KIB
-from impl.transport import Address, Frames, PeerLink, listen, parse_address
+from impl.transport import Address, listen, parse_address
 from impl.wire import (
     HEARTBEAT,
     LENGTH_BYTES,
