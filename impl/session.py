@@ -64,9 +64,11 @@ class Session:
         """So many more calls, of so many bytes, wait for their replies, or fewer."""
         self._calls += calls
         self._bytes += size
-        share = 2 if self._held else 1
-        hold = self._calls * share >= self._most_calls or self._bytes * share >= self._most_bytes
-        if hold != self._held:
+        if self._held:
+            hold = self._calls * 2 >= self._most_calls or self._bytes * 2 >= self._most_bytes
+        else:
+            hold = self._calls >= self._most_calls or self._bytes >= self._most_bytes
+        if hold is not self._held:
             self._held = hold
             self.frames.hold("calls", hold)
 
