@@ -292,6 +292,8 @@ class Judge:
             return  # asked before the recording began
         shown = shown_by(result)
         siblings = FSet[Version]() if shown is None else shown.siblings
+        if not self._logs.whole:  # what is shown may be in no log: how it came to be was in one that was lost
+            self._was_before(view, [version for version in siblings if version not in view.created])
         history = History(SetMap(), view.versions(siblings), FSet())
         state = State(view.servers, (asking,), Network(), Faults(), history)
         after = tell(state, RequestId(client_id(0), asking.done + 1), result)

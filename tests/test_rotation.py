@@ -22,9 +22,9 @@ from impl.recorder import export_log, log_lines
 from impl.runtime import Arrival, Runtime
 from impl.storage import DiskFull, open_storage
 from spec.clock import NOTHING
-from spec.events import Beat, Invoke, Timeout
+from spec.events import Beat, Deliver, Invoke, Timeout
 from spec.messages import Get, Put
-from spec.ring import NO_RING, build_ring, owners_of
+from spec.ring import NO_RING, build_ring, owners_of, walk_of
 from spec.state import ForwardInFlight, GetInFlight, PutInFlight
 from spec.trace import FORMAT, Held, NodeLog, Running, Step
 from spec.types import ClientId, Config, Key, Limits, NodeId, RequestId, Value
@@ -103,6 +103,30 @@ def test_what_a_client_was_told_before_recordings_began_is_missed(tmp_path: Path
         assert (report.problem, report.unmatched, report.scattered) == (None, 0, told)
         run.logs.pop(me)
         me = ClientId("another")
+
+
+def test_who_was_shown_a_version_of_a_lost_log_has_seen_what_its_context_covers(tmp_path: Path) -> None:
+    """Nobody recorded how it came to be, nor held it, when it was shown; two minutes of chaos found that."""
+    run, (one, other) = Recorded(0), (ClientId("one"), ClientId("other"))
+    key = run.keys[0]
+    first, second, _, stranger = walk_of(run.ring, key)
+    run.ask(one, first, Put(key, Value(b"old"), NOTHING))
+    run.arrive()
+    run.ask(one, first, Get(key))
+    run.arrive()
+    run.ask(one, first, Put(key, Value(b"new"), run.contexts[one, key]))
+    run.network.clear()
+    run.ask(other, stranger, Get(key))
+    while (other, key) not in run.contexts:
+        source, stamp, sent = run.network.pop(0)
+        run.take(sent.target, Deliver(source, sent.message), stamp)
+    run.network.clear()
+    run.ask(other, second, Put(key, Value(b"newer"), run.contexts[other, key]))
+    run.lose(first)
+    save(tmp_path, run.files())
+    report = examine(tmp_path)
+    assert report.problem is None
+    assert report.lost == (first,)
 
 
 def test_what_a_node_had_in_memory_matters() -> None:
