@@ -37,6 +37,7 @@ from spec.trace import Invoked
 
 VALID, INVALID, USAGE, OUR_BUG = 0, 1, 2, 4
 ORDERS = 2
+SCATTERED = "  recordings began at different moments: some properties are judged in the end, some not"
 
 
 class Judged(Struct, frozen=True):
@@ -201,10 +202,7 @@ def told(directory: Path, report: Report) -> str:
         f"{directory} is a run of the specification",
         f"  {count(report.nodes, 'node')}, {count(report.steps, 'step')}{crashes}; {seen}; {asked}",
         *([f"  lost with a disk: what {', '.join(report.lost)} recorded on it"] if report.lost else []),
-        *(
-            ["  recordings began at different moments: some properties are judged in the end, some not"]
-            * report.scattered
-        ),
+        *([SCATTERED] if report.scattered else []),
         *refined_told(report.refined),
         f"  properties judged along {count(report.orders, 'order')} that respect happened-before:",
     ]

@@ -148,7 +148,8 @@ class Connection:
         self._frames.limit, self._frames.message_limit = answer.frame_bytes, answer.message_bytes
         self._frames.on_frame = self._replied
         self._frames.watch(SILENCE_SECONDS, self._silent)
-        self._beat()  # before any call: the node may not read what comes after many
+        # Before any call: the node may not read what comes after many.
+        self._frames.beat(HEARTBEAT_SECONDS, CLIENT_HEARTBEAT, self._look)
         if not self._welcome.done():
             self._welcome.set_result(None)
 
@@ -162,13 +163,11 @@ class Connection:
         if future is not None and not future.done():
             future.set_result(reply.told)
 
-    def _beat(self) -> None:
-        if self._frames.open:
-            self._looks = self._looks + 1 if self._frames.received == self._heard else 0
-            self._heard = self._frames.received
-            if not self._frames.slow:
-                self._frames.send_frame(CLIENT_HEARTBEAT)
-            asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
+    def _look(self) -> bool:
+        """Whether anything has come since the last look is counted; a heartbeat may follow unless others wait."""
+        self._looks = self._looks + 1 if self._frames.received == self._heard else 0
+        self._heard = self._frames.received
+        return not self._frames.slow
 
     def _silent(self) -> None:
         self.turned = "it gave no sign of life"

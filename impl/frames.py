@@ -135,6 +135,13 @@ class Frames(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         self._look = loop.call_later(silence_seconds / 2, look)
 
+    def beat(self, every_seconds: float, frame: bytes, may: Callable[[], bool]) -> None:
+        """Show the other side that we are alive, now and from now on; each time only if it may be."""
+        if self.open:
+            if may():
+                self.send_frame(frame)
+            asyncio.get_running_loop().call_later(every_seconds, self.beat, every_seconds, frame, may)
+
     def abort(self) -> None:
         """Close at once; what is waiting is lost."""
         self._closing = True

@@ -125,17 +125,11 @@ class PeerLink:
                 answered = self.connected = True
                 deadline.cancel()
                 frames.watch(SILENCE_SECONDS, lambda: self._say("gave no sign of life"))
-                beat()
+                frames.beat(HEARTBEAT_SECONDS, HEARTBEAT, lambda: self.beats())
                 self._say("connected")
                 self._drain()
             elif isinstance(told, Alive):
                 self.on_sign(True)
-
-        def beat() -> None:
-            if frames.open:
-                if self.beats():
-                    frames.send_frame(HEARTBEAT)
-                loop.call_later(HEARTBEAT_SECONDS, beat)
 
         frames.on_frame, frames.on_lost = answer, lost.set
         frames.on_slow = lambda slow: None if slow else self._drain()

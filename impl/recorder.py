@@ -61,7 +61,8 @@ class Recorder:
     def __init__(self, storage: Storage, head: NodeLog, epoch: int, chain: str) -> None:
         """Use `start_recording`; `head` is what a new recording would begin with, but for what the node then holds."""
         self._storage, self._head, self._epoch = storage, head, epoch
-        self._chain, self._size = self._committed = chain, storage.log_bytes()
+        self._chain = self._committed_chain = chain
+        self._most = head.config.limits.recorded_bytes
         self.replaced = False
         """Whether an earlier recording had to make way at the start."""
 
@@ -77,13 +78,12 @@ class Recorder:
 
     def _add(self, part: bytes, lines: int) -> None:
         self._chain = link_encoded(self._chain, part)
-        self._size += len(part)
         self._storage.append(part, self._chain, lines)
 
     @property
     def full(self) -> bool:
         """Whether the log has grown so long that it has to make way."""
-        return self._size > self._head.config.limits.recorded_bytes
+        return self._storage.log_bytes() > self._most
 
     def begin(self, running: Running | None) -> None:
         """Begin anew, with what is committed and what the node has in memory, if it runs; at once.
@@ -95,13 +95,14 @@ class Recorder:
             head = _encode(replace(self._head, disk=self._storage.disk(), rows=rows, running=running)) + b"\n"
             return head, link_encoded(digest, head)
 
-        self._size = 0
-        self._chain = self._storage.begin_log(first)
-        self.committed()
+        limit = self._head.config.limits.recorded_bytes
+        self._most = self._storage.log_bytes() + limit
+        self._chain = self._committed_chain = self._storage.begin_log(first)
+        self._most = limit
 
     def committed(self) -> None:
         """The storage has committed what was added."""
-        self._committed = self._chain, self._size
+        self._committed_chain = self._chain
 
     def close(self) -> None:
         """Nothing more is recorded: make sure of what was. Raises StorageError, and then the log is not closed."""
@@ -110,7 +111,7 @@ class Recorder:
 
     def rolled_back(self) -> None:
         """The storage has forgotten what was added since the last commit."""
-        self._chain, self._size = self._committed
+        self._chain = self._committed_chain
 
 
 def start_recording(
@@ -208,8 +209,8 @@ def export_log(path: Path, warn: Callable[[str], None] = lambda _: None) -> Iter
     try:
         if storage.last_chain() is None:
             raise UserError(f"data file {path} holds no recording; run its node with --record")
-        if format_of(storage) != FORMAT:
-            told = f"holds a recording in format {format_of(storage)}; this program exports {FORMAT}"
+        if (found := format_of(storage)) != FORMAT:
+            told = f"holds a recording in format {found}; this program exports {FORMAT}"
             raise UserError(f"data file {path} {told}")
         if lacks_its_end(storage):
             warn(f"the machine went down while {path} was recorded: last steps that changed nothing may be missing")

@@ -38,8 +38,9 @@ def m003_hints(db: Database) -> None:
 
 @schema()
 def m004_snapshot(db: Database) -> None:
-    """The rows with which the log began, in no order."""
+    """The rows with which the log began, in no order; and what the log takes up to each part."""
     db.execute("CREATE TABLE snapshot (key BLOB NOT NULL, row BLOB NOT NULL) STRICT")
+    db.execute("ALTER TABLE log ADD COLUMN total INTEGER NOT NULL DEFAULT 0")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -82,13 +82,8 @@ class Session:
         """The client has shown that it is alive, and is shown the same from now on."""
         if not self._beating:
             self._beating = True
-            self._beat()
-
-    def _beat(self) -> None:
-        if self.frames.open:
-            if not self.frames.slow:  # what nobody takes does not pile up
-                self.frames.send_frame(NODE_HEARTBEAT)
-            asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
+            # What nobody takes does not pile up.
+            self.frames.beat(HEARTBEAT_SECONDS, NODE_HEARTBEAT, lambda: not self.frames.slow)
 
 
 class Waiting(Struct, frozen=True):

@@ -78,7 +78,10 @@ class Storage:
         self._new_disk: Disk | None = None
         self._new_rows: dict[Key, Row] = {}
         self._new_meta: dict[str, bytes] = {}
-        self._new_parts: list[tuple[bytes, str, int]] = []
+        self._new_parts: list[tuple[bytes, str, int, int]] = []
+        total = connection.execute("SELECT total FROM log ORDER BY line DESC LIMIT 1").fetchone()
+        self._log_bytes: int = 0 if total is None else total[0]
+        self._new_log_bytes = 0
         self._encoded: list[tuple[Key, bytes]] | None = None
         """The new rows as they are in the open transaction, but for those that go; None while there is none."""
         self._gone: list[Key] = []
@@ -177,7 +180,8 @@ class Storage:
 
     def append(self, part: bytes, chain: str, lines: int) -> None:
         """Add a part, in which so many lines end, to the log, with the next commit."""
-        self._new_parts.append((part, chain, lines))
+        self._new_log_bytes += len(part)
+        self._new_parts.append((part, chain, lines, self.log_bytes()))
 
     @property
     def dirty(self) -> bool:
@@ -224,7 +228,7 @@ class Storage:
             if self._new_hints.gone:
                 db.executemany("DELETE FROM hints WHERE owner = ? AND key = ?", self._new_hints.gone)
             if self._new_parts:
-                db.executemany("INSERT INTO log (entry, chain, lines) VALUES (?, ?, ?)", self._new_parts)
+                db.executemany("INSERT INTO log (entry, chain, lines, total) VALUES (?, ?, ?, ?)", self._new_parts)
         except sqlite3.Error as error:
             raise self._give_up(error) from error
 
@@ -249,6 +253,7 @@ class Storage:
         for key in self._gone:
             self.cache.put(key, b"")
         self.hints.apply(self._new_hints)
+        self._log_bytes = self.log_bytes()
         if self._new_disk is not None:
             self._disk = self._new_disk
         self._forget()
@@ -268,7 +273,7 @@ class Storage:
     def _forget(self) -> None:
         self._new_disk = None
         self._new_rows, self._new_meta, self._new_parts, self._encoded = {}, {}, [], None
-        self._gone, self._new_hints, self._more_hints = [], HintChanges([], []), 0
+        self._gone, self._new_hints, self._more_hints, self._new_log_bytes = [], HintChanges([], []), 0, 0
 
     # Everything else.
 
@@ -300,8 +305,8 @@ class Storage:
         return bytes(self._connection.execute("SELECT entry FROM log ORDER BY line LIMIT 1").fetchone()[0])
 
     def log_bytes(self) -> int:
-        """What the parts of the log take."""
-        return int(self._connection.execute("SELECT coalesce(sum(length(entry)), 0) FROM log").fetchone()[0])
+        """What the parts of the log take, also those that are not committed yet."""
+        return self._log_bytes + self._new_log_bytes
 
     def begin_log(self, first: Callable[[int, str], tuple[bytes, str]]) -> str:
         """Drop the log, and begin a new one with a copy of the committed rows, at once.
@@ -316,10 +321,11 @@ class Storage:
             db.execute("DELETE FROM snapshot")
             rows = db.execute("INSERT INTO snapshot SELECT key, row FROM rows").rowcount
             line, chain = first(rows, self.snapshot_digest())
-            db.execute("INSERT INTO log (entry, chain) VALUES (?, ?)", (line, chain))
+            db.execute("INSERT INTO log (entry, chain, total) VALUES (?, ?, ?)", (line, chain, len(line)))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._give_up(error) from error
+        self._log_bytes = len(line)
         return chain
 
     def snapshot(self) -> Iterator[tuple[Key, Row]]:

@@ -218,7 +218,7 @@ def test_a_node_is_suspected_once_two_looks_found_nothing_and_until_something_co
         feed(frames, framed(encode(Welcome(PROTOCOL, A, "disk", 100, 100, 100, 1))), 1)
         suspected = []
         for comes in (False, False, False, True, False, False, True):
-            link._beat()
+            link._look()
             before = link.suspected
             if comes:
                 feed(frames, NODE_HEARTBEAT, 1)

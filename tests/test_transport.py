@@ -372,8 +372,8 @@ def test_a_peer_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytes
 
 def test_a_node_that_falls_silent_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes what it is sent, so that nothing but its silence tells."""
-    monkeypatch.setattr("impl.transport.SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr("impl.transport.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("impl.link.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("impl.link.HEARTBEAT_SECONDS", 0.05)
 
     async def main() -> None:
         heard, said = list[list[bytes]](), list[str]()
