@@ -215,8 +215,10 @@ def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path) -> None:
     number = 0
     while storage.log_bytes() <= 100_000:
         put(number := number + 1)
-    with patch.object(storage, "snapshot_digest", side_effect=full):  # while the rows are copied
+    with patch.object(storage, "snapshot_digest", side_effect=full) as copied:  # while the rows are copied
         put(number := number + 1)
+        put(number := number + 1)
+    assert copied.call_count == 1, "it is tried again only once the recording has grown as much again"
     assert not begun
     entries = read_log("a", b"".join(log_lines(storage)))
     assert isinstance(entries, NodeRecord)
